@@ -1,0 +1,1 @@
+//! Access tokens: where they come from, one refresh however many wait.

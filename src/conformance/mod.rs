@@ -1,0 +1,1 @@
+//! The lists of tests every adapter and store must pass.

@@ -1,0 +1,14 @@
+//! The transport seam: an `http::Request` goes in, an `http::Response` comes out.
+//!
+//! [`ReqwestTransport`] (feature `reqwest`) is the ready one. A host can put hyper, a recorder or the sandbox behind the same
+//! trait. Nothing here retries, follows a redirect or reads a token.
+
+mod api;
+mod body;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+
+pub use api::{HttpError, HttpErrorKind, HttpTransport};
+pub use body::Body;
+#[cfg(feature = "reqwest")]
+pub use reqwest::{ReqwestBuilder, ReqwestTransport};

@@ -1,0 +1,1 @@
+//! Decorators of an adapter: retry, rate limit, observe, guard.

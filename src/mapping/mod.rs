@@ -1,0 +1,1 @@
+//! The host's words and the CRM's, translated. Pure.

@@ -1,0 +1,16 @@
+//! The vocabulary: values, fields, records, schemas and changes. Pure data.
+
+mod change;
+mod entity;
+mod fields;
+mod record;
+mod schema;
+mod value;
+
+pub use change::{Change, ChangeKind, EventId, Origin};
+pub use entity::Entity;
+pub use fields::{Fields, FieldsIter, FieldsSeed, Shape, ShapeCache};
+pub use record::{ExternalKey, Link, Record, RecordId, Version};
+pub use schema::{EntitySchema, FieldSchema, Picklist, PicklistValue};
+pub use serde_json::Value;
+pub use value::{Canon, FieldType, canon, parse_date, parse_datetime, same};

@@ -1,0 +1,1 @@
+//! What to ask a CRM for, independent of its query language.

@@ -1,0 +1,1 @@
+//! The one place where a call to a CRM is made.

@@ -1,0 +1,1 @@
+//! Pretend CRMs, stateful and strict.

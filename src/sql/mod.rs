@@ -1,0 +1,1 @@
+//! SQL shared by the stores and queues on SQL databases.

@@ -1,0 +1,1 @@
+//! Pipelines: plan, apply, resolve.
