@@ -291,6 +291,27 @@ impl Error {
         self
     }
 
+    /// A copy without the cause, for each of several operations that failed together.
+    #[must_use]
+    pub fn echo(&self) -> Self {
+        let inner = &self.0;
+        Self(Box::new(Inner {
+            kind: inner.kind,
+            retry: inner.retry,
+            may_have_applied: inner.may_have_applied,
+            message: inner.message.clone(),
+            operation: inner.operation,
+            entity: inner.entity.clone(),
+            record: inner.record.clone(),
+            status: inner.status,
+            code: inner.code.clone(),
+            request_id: inner.request_id.clone(),
+            fields: inner.fields.clone(),
+            duplicates: inner.duplicates.clone(),
+            source: None,
+        }))
+    }
+
     /// What happened.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

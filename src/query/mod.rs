@@ -1,1 +1,13 @@
 //! What to ask a CRM for, independent of its query language.
+//!
+//! [`Criteria`] is a condition as data. Each adapter lowers it to its own language with every value escaped; what it cannot
+//! lower is [`crate::error::ErrorKind::Unsupported`] unless the query allows the rest to be filtered here. The sync rules of
+//! the original guide (`Status != 'Disqualified'`) are read by [`Criteria::parse`].
+
+mod criteria;
+mod page;
+mod query;
+
+pub use criteria::{Criteria, Operator};
+pub use page::{Cursor, Page};
+pub use query::{Order, Query};

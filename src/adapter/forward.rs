@@ -1,0 +1,82 @@
+//! The trait for pointers to an adapter.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::adapter::api::{Association, ChangeFeed, CrmAdapter, Identity};
+use crate::adapter::bulk::{BulkOp, BulkOutcome};
+use crate::adapter::capabilities::Capabilities;
+use crate::adapter::quota::Quota;
+use crate::adapter::write::{WriteOptions, Written};
+use crate::error::Result;
+use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
+use crate::query::{Page, Query};
+
+macro_rules! forward {
+    ($pointer:ty) => {
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<A: CrmAdapter + ?Sized> CrmAdapter for $pointer {
+            fn name(&self) -> &str {
+                (**self).name()
+            }
+
+            fn capabilities(&self) -> &Capabilities {
+                (**self).capabilities()
+            }
+
+            async fn authenticate(&self) -> Result<Identity> {
+                (**self).authenticate().await
+            }
+
+            async fn search(&self, query: &Query) -> Result<Page<Record>> {
+                (**self).search(query).await
+            }
+
+            async fn create(&self, entity: &Entity, fields: &Fields, options: &WriteOptions) -> Result<Written> {
+                (**self).create(entity, fields, options).await
+            }
+
+            async fn update(&self, entity: &Entity, id: &RecordId, fields: &Fields, options: &WriteOptions) -> Result<Written> {
+                (**self).update(entity, id, fields, options).await
+            }
+
+            async fn delete(&self, entity: &Entity, id: &RecordId, options: &WriteOptions) -> Result<()> {
+                (**self).delete(entity, id, options).await
+            }
+
+            async fn get(&self, entity: &Entity, id: &RecordId, select: &[String]) -> Result<Option<Record>> {
+                (**self).get(entity, id, select).await
+            }
+
+            async fn upsert(&self, entity: &Entity, key: &ExternalKey, fields: &Fields, options: &WriteOptions) -> Result<Written> {
+                (**self).upsert(entity, key, fields, options).await
+            }
+
+            async fn bulk(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<Vec<BulkOutcome>> {
+                (**self).bulk(entity, ops, options).await
+            }
+
+            async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {
+                (**self).changes(feed).await
+            }
+
+            async fn associate(&self, link: &Association) -> Result<()> {
+                (**self).associate(link).await
+            }
+
+            async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
+                (**self).describe(entity).await
+            }
+
+            async fn quota(&self) -> Result<Option<Quota>> {
+                (**self).quota().await
+            }
+        }
+    };
+}
+
+forward!(&A);
+forward!(Arc<A>);
+forward!(Box<A>);
