@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use crate::http::api::{HttpError, HttpErrorKind};
+use crate::http::error::{HttpError, HttpErrorKind};
 
 /// A body that is read once.
 pub struct Body(Inner);

@@ -5,10 +5,12 @@
 
 mod api;
 mod body;
+mod error;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 
-pub use api::{HttpError, HttpErrorKind, HttpTransport};
+pub use api::HttpTransport;
 pub use body::Body;
+pub use error::{HttpError, HttpErrorKind};
 #[cfg(feature = "reqwest")]
 pub use reqwest::{ReqwestBuilder, ReqwestTransport};

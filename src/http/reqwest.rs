@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::error::{Error, Result, chain};
-use crate::http::api::{HttpError, HttpErrorKind, HttpTransport};
+use crate::http::api::HttpTransport;
 use crate::http::body::Body;
+use crate::http::error::{HttpError, HttpErrorKind};
 
 /// [`HttpTransport`] over a `reqwest::Client`.
 #[derive(Clone, Debug)]
@@ -127,7 +128,8 @@ fn refine(error: reqwest::Error, host: &str) -> HttpError {
         // A person needs the reason (refused, name not found) at once; it holds the address and no secret.
         let reason = chain(&error);
         let reason = reason.rsplit(": ").next().unwrap_or("no connection").to_owned();
-        return HttpError::new(HttpErrorKind::Connect, format!("could not connect to {host} ({reason})")).with_source(error);
+        // The reason is in the message; the layers between say nothing more.
+        return HttpError::new(HttpErrorKind::Connect, format!("could not connect to {host} ({reason})"));
     }
     if error.is_timeout() {
         return HttpError::new(HttpErrorKind::Timeout, format!("{host} did not answer in time")).with_source(error);
