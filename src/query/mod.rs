@@ -5,9 +5,15 @@
 //! the original guide (`Status != 'Disqualified'`) are read by [`Criteria::parse`].
 
 mod criteria;
+mod display;
+mod error;
+mod lexer;
+mod matches;
 mod page;
-mod query;
+mod parse;
+mod search;
 
 pub use criteria::{Criteria, Operator};
+pub use error::ParseError;
 pub use page::{Cursor, Page};
-pub use query::{Order, Query};
+pub use search::{Order, Query};
