@@ -1,1 +1,41 @@
 //! What a sync must remember.
+//!
+//! A [`Store`] keeps rows of bytes and changes them only by one atomic [`Store::commit`]. On it stand typed families, each a
+//! module of functions that read from a store and write into a [`Batch`]: [`links`] (which record is which), [`base`] (what
+//! was last agreed), [`ledger`] (which writes were begun), [`cursors`] (how far a reader has come), [`inbox`] (which events
+//! were seen), [`journal`] (what was done). [`StoreTokens`] keeps access tokens. Putting what belongs together into one batch
+//! is the caller's part: that is what makes a crash harmless.
+//!
+//! [`MemoryStore`] is always there; a SQLite store comes with the feature `sqlite`. A host's own store implements [`Store`]
+//! and runs the list in `crm_sync::conformance::store` (feature `conformance`).
+
+mod api;
+pub mod base;
+mod batch;
+pub mod cursors;
+mod ext;
+pub mod inbox;
+pub mod journal;
+mod key;
+pub mod ledger;
+pub mod links;
+mod memory;
+pub mod parked;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod tokens;
+mod value;
+
+pub use api::{Store, StoreCapabilities};
+pub use base::Base;
+pub use batch::{Batch, Conflict, Mutation, Precondition, Row};
+pub use ext::{LockToken, StoreExt};
+pub use key::{Family, Key};
+pub use ledger::{Intent, IntentKind, IntentState};
+pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+pub use tokens::StoreTokens;
+
+#[cfg(feature = "sqlite")]
+pub use crate::sql::{SqliteOptions, Synchronous};

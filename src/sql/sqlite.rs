@@ -1,0 +1,312 @@
+//! One connection to a SQLite database, used where the host runs blocking work.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::host::Host;
+use crate::sql::schema::{Schema, VERSIONS};
+
+/// When a commit counts as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Synchronous {
+    /// Each commit is flushed to the disk: it survives a power cut.
+    #[default]
+    Full,
+    /// Commits are flushed at checkpoints: they survive the end of the process; a power cut may take the last ones. The
+    /// database stays sound. About ten times as many small commits a second.
+    Normal,
+}
+
+/// How a SQLite database is used.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// Default: [`Synchronous::Full`].
+    pub synchronous: Synchronous,
+    /// How long a call waits for another connection's write to end. Default: 10 seconds.
+    pub busy_timeout: Duration,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { synchronous: Synchronous::Full, busy_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl SqliteOptions {
+    /// Sets [`SqliteOptions::synchronous`].
+    #[must_use]
+    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
+        self.synchronous = synchronous;
+        self
+    }
+
+    /// Sets [`SqliteOptions::busy_timeout`].
+    #[must_use]
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+}
+
+/// A database; clones share the connection.
+#[derive(Clone)]
+pub(crate) struct Database {
+    connection: Arc<Mutex<Connection>>,
+    host: Host,
+    path: Arc<PathBuf>,
+    synchronous: Synchronous,
+}
+
+impl Database {
+    /// Opens or makes the file, in WAL mode.
+    pub(crate) fn open(path: &Path, host: Host, options: &SqliteOptions) -> Result<Self> {
+        let in_memory = is_memory(path);
+        if !in_memory {
+            create_private(path)?;
+        }
+        // Without SQLITE_OPEN_URI: a path is a path, whatever characters it has.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(path, flags);
+        let connection = opened.map_err(|error| failure(&format!("could not open the database {}", path.display()), error))?;
+        configure(&connection, in_memory, options)
+            .map_err(|error| failure(&format!("could not set up the database {}", path.display()), error))?
+            .then_some(())
+            .ok_or_else(|| {
+                Error::config(format!(
+                    "the database {} cannot be used in WAL mode; put it on a local disk, not on a network share",
+                    path.display()
+                ))
+            })?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), host, path: Arc::new(path.to_owned()), synchronous: options.synchronous })
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// True if the data ends with the connection.
+    pub(crate) fn in_memory(&self) -> bool {
+        is_memory(&self.path)
+    }
+
+    /// When a commit counts as written.
+    pub(crate) fn synchronous(&self) -> Synchronous {
+        self.synchronous
+    }
+
+    /// Runs `work` on the connection, one at a time. It also gets the host, to ask for the time once it has its turn.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection, &Host) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (connection, host) = (Arc::clone(&self.connection), self.host.clone());
+        self.host
+            .offload(move || {
+                // A panic inside `work` has dropped, and so rolled back, its transaction.
+                let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                work(&mut connection, &host)
+            })
+            .await
+    }
+
+    /// Brings the tables of a component to the version this crate knows.
+    pub(crate) async fn migrate(&self, schema: Schema) -> Result<()> {
+        self.run(move |connection, _| migrate(connection, schema)).await
+    }
+
+    /// Lets SQLite check the whole file; answers what it found.
+    pub(crate) async fn integrity(&self) -> Result<Vec<String>> {
+        self.run(|connection, _| {
+            let find = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
+                connection.prepare("PRAGMA integrity_check")?.query_map([], |row| row.get(0))?.collect()
+            };
+            let mut found = find(connection).map_err(|error| failure("could not check the database", error))?;
+            found.retain(|line| line != "ok");
+            Ok(found)
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("path", &self.path).field("synchronous", &self.synchronous).finish_non_exhaustive()
+    }
+}
+
+/// The error of a failed call. `what` says what was attempted and where.
+pub(crate) fn failure(what: &str, error: rusqlite::Error) -> Error {
+    let code = error.sqlite_error_code();
+    let said = error.to_string();
+    let failed = if said.contains("no such table") {
+        Error::config(format!("{what}: its tables are missing; call migrate() once before using it"))
+    } else {
+        let (why, retry) = match code {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                ("another connection kept it locked for longer than the busy timeout", Retry::Backoff)
+            }
+            Some(ErrorCode::DatabaseCorrupt) => ("the database file is damaged; restore it from a backup", Retry::Never),
+            Some(ErrorCode::NotADatabase) => ("the file is not a SQLite database", Retry::Never),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => ("the file or its folder may not be written", Retry::Never),
+            Some(ErrorCode::CannotOpen) => ("the file cannot be opened; does its folder exist?", Retry::Never),
+            Some(ErrorCode::DiskFull) => ("the disk is full", Retry::Backoff),
+            Some(ErrorCode::SystemIoFailure) => ("the disk failed", Retry::Backoff),
+            _ => ("SQLite refused", Retry::Never),
+        };
+        Error::store(format!("{what}: {why}")).retrying(retry)
+    };
+    failed.with_source(error)
+}
+
+fn is_memory(path: &Path) -> bool {
+    path.as_os_str() == ":memory:" || path.as_os_str().is_empty()
+}
+
+/// Makes the file readable by its owner alone, as it may hold tokens; SQLite gives its side files the same mode.
+fn create_private(path: &Path) -> Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::store(format!("could not create the database {}; does its folder exist, and may it be written?", path.display()))
+                .retrying(Retry::Never)
+                .with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// True if the database is in the mode that is needed.
+fn configure(connection: &Connection, in_memory: bool, options: &SqliteOptions) -> rusqlite::Result<bool> {
+    connection.busy_timeout(options.busy_timeout)?;
+    let synchronous = match options.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    if options.synchronous == Synchronous::Full {
+        // On macOS a plain fsync does not reach the disk; elsewhere this does nothing.
+        connection.pragma_update(None, "fullfsync", true)?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    if in_memory {
+        return Ok(true);
+    }
+    // Two connections that switch a new file to WAL at once can be refused without waiting. An empty write transaction waits
+    // for the other one by the busy timeout.
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Ok(mode) => return Ok(mode.eq_ignore_ascii_case("wal")),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && attempts < 20 => {
+                connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn migrate(connection: &mut Connection, schema: Schema) -> Result<()> {
+    let what = format!("could not migrate the tables of the {}", schema.component);
+    let wrap = |error| failure(&what, error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
+    transaction.execute_batch(VERSIONS).map_err(wrap)?;
+    let found: Option<i64> = transaction
+        .query_row("SELECT version FROM crm_sync_schema WHERE component = ?1", [schema.component], |row| row.get(0))
+        .optional()
+        .map_err(wrap)?;
+    let done = usize::try_from(found.unwrap_or(0)).unwrap_or(0);
+    if done > schema.steps.len() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("{what}: they have version {done}, this library knows {}; use a newer version of the library", schema.steps.len()),
+        ));
+    }
+    for step in schema.steps.iter().skip(done) {
+        transaction.execute_batch(step).map_err(wrap)?;
+    }
+    if done < schema.steps.len() {
+        let version = i64::try_from(schema.steps.len()).unwrap_or(i64::MAX);
+        transaction
+            .execute("INSERT OR REPLACE INTO crm_sync_schema (component, version) VALUES (?1, ?2)", (schema.component, version))
+            .map_err(wrap)?;
+    }
+    transaction.commit().map_err(wrap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    const ONE: Schema = Schema { component: "test", steps: &["CREATE TABLE a (x INTEGER)"] };
+    const TWO: Schema = Schema { component: "test", steps: &["CREATE TABLE a (x INTEGER)", "ALTER TABLE a ADD COLUMN y INTEGER"] };
+
+    fn migrated(database: &Database, schema: Schema) -> Result<()> {
+        database.migrate(schema).now_or_never().unwrap()
+    }
+
+    #[test]
+    fn steps_are_done_once_and_a_newer_schema_is_refused() {
+        let database = Database::open(Path::new(":memory:"), Host::manual(1), &SqliteOptions::default()).unwrap();
+        migrated(&database, ONE).unwrap();
+        migrated(&database, ONE).unwrap();
+        migrated(&database, TWO).unwrap();
+        migrated(&database, TWO).unwrap();
+        let inserted =
+            database.run(|connection, _| connection.execute("INSERT INTO a (x, y) VALUES (1, 2)", []).map_err(|e| failure("insert", e)));
+        assert_eq!(inserted.now_or_never().unwrap().unwrap(), 1);
+        let error = migrated(&database, ONE).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn a_failed_step_leaves_nothing_behind() {
+        const BROKEN: Schema = Schema { component: "test", steps: &["CREATE TABLE a (x INTEGER); CREATE TABLE a (x INTEGER)"] };
+        let database = Database::open(Path::new(":memory:"), Host::manual(1), &SqliteOptions::default()).unwrap();
+        assert_eq!(migrated(&database, BROKEN).unwrap_err().kind(), ErrorKind::Store);
+        migrated(&database, ONE).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_database_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "These are my notes. ".repeat(100)).unwrap();
+        let error = Database::open(&path, Host::manual(1), &SqliteOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("not a SQLite database") && !error.is_retryable(), "{error}");
+        let error = Database::open(&folder.path().join("no/such/folder.db"), Host::manual(1), &SqliteOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("folder") && !error.is_retryable(), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_in_wal_mode_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let database = Database::open(&path, Host::manual(1), &SqliteOptions::default()).unwrap();
+        migrated(&database, ONE).unwrap();
+        let asked = database.run(|connection, _| {
+            let text = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+            let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            Ok((text("journal_mode").unwrap(), number("synchronous").unwrap(), number("busy_timeout").unwrap()))
+        });
+        assert_eq!(asked.now_or_never().unwrap().unwrap(), ("wal".to_owned(), 2, 10_000));
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+            assert_eq!(mode & 0o077, 0, "{mode:o}");
+        }
+    }
+}
