@@ -1,1 +1,13 @@
-//! The one place where a call to a CRM is made.
+//! The common core of the CRM clients: one orchestrator, and what a vendor has to say about its answers.
+//!
+//! [`Client`] authorizes, sends, renews an expired token once, and turns what is not an answer into an
+//! [`Error`](crate::error::Error) by way of a [`Dialect`]. Waiting and repeating belong to the layers above.
+
+mod call;
+mod client;
+mod dialect;
+mod path;
+
+pub use call::{Answer, Call};
+pub use client::{Client, DEFAULT_BODY_LIMIT};
+pub use dialect::{Dialect, Failure};

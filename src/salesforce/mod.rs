@@ -1,1 +1,38 @@
-//! Salesforce.
+//! Salesforce: a typed client, and the adapter over it.
+//!
+//! [`Salesforce`] is the connection. It speaks REST: rows, upserts by external id, queries page by page, collections of 200,
+//! descriptions, limits, and [`Salesforce::call`] for everything else. It is a [`CrmAdapter`](crate::adapter::CrmAdapter), so
+//! that the pipelines can use it without knowing its name.
+//!
+//! Errors are told apart by Salesforce's code, then by the status; see [`SalesforceDialect`]. Statements are written by
+//! [`Soql`], which escapes every value and checks every name; the pieces are in [`soql`].
+//!
+//! # Limits worth knowing
+//! 16,384 bytes for request line and headers, so queries with long IN lists must be split ([`soql::in_lists`]); 200 rows for
+//! each collection; 2,000 rows for each page of a query; a rolling 24 h allowance of requests ([`Salesforce::usage`]).
+
+mod adapter;
+mod capabilities;
+mod changes;
+mod client;
+mod collections;
+mod config;
+mod describe;
+mod dialect;
+pub mod entity;
+pub mod ids;
+mod limits;
+mod query;
+mod record;
+mod select;
+pub mod soql;
+pub mod types;
+
+pub use client::{Salesforce, Upserted};
+pub use collections::SavedRow;
+pub use config::{ApiVersion, AutoAssign, DuplicateRule, SalesforceConfig};
+pub use describe::{GlobalDescribe, ObjectInfo};
+pub use dialect::SalesforceDialect;
+pub use limits::{ApiUsage, COLLECTION_LIMIT, Limit, Limits, UserInfo, VersionInfo};
+pub use query::QueryPage;
+pub use select::Soql;

@@ -1,0 +1,219 @@
+//! Authorize, send, renew once, classify. It does not sleep, and it repeats nothing but a request whose token had expired.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::ACCEPT;
+use http::uri::PathAndQuery;
+use url::Url;
+
+use crate::auth::{AccessToken, TokenSource};
+use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::http::{HttpError, HttpErrorKind, HttpTransport};
+use crate::rest::call::{Answer, Call};
+use crate::rest::dialect::{Dialect, Failure};
+
+/// The longest answer read, unless the host says otherwise: 64 MiB.
+pub const DEFAULT_BODY_LIMIT: usize = 64 << 20;
+
+/// The only place where a vendor is called.
+///
+/// Credentials go to the origin of the instance alone: to the one the token names, or else to the configured one. Every URL is
+/// built from a path for each attempt, because an instance may move with any renewal of the token.
+pub struct Client<D> {
+    transport: Arc<dyn HttpTransport>,
+    tokens: Arc<dyn TokenSource>,
+    dialect: Arc<D>,
+    base: Option<Url>,
+    pinned: bool,
+    limit: usize,
+}
+
+impl<D> Clone for Client<D> {
+    fn clone(&self) -> Self {
+        Self {
+            transport: Arc::clone(&self.transport),
+            tokens: Arc::clone(&self.tokens),
+            dialect: Arc::clone(&self.dialect),
+            base: self.base.clone(),
+            pinned: self.pinned,
+            limit: self.limit,
+        }
+    }
+}
+
+impl<D: Dialect> std::fmt::Debug for Client<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("dialect", &self.dialect)
+            .field("host", &self.base.as_ref().and_then(Url::host_str))
+            .field("tokens", &self.tokens)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Dialect> Client<D> {
+    /// A client. `base` is where the API answers if the token does not say so; it may have a path, which comes before each
+    /// call's own.
+    pub fn new(transport: Arc<dyn HttpTransport>, tokens: Arc<dyn TokenSource>, dialect: D, base: Option<Url>) -> Self {
+        Self { transport, tokens, dialect: Arc::new(dialect), base, pinned: false, limit: DEFAULT_BODY_LIMIT }
+    }
+
+    /// Always uses the configured base, whatever the token says: for a proxy or a sandbox in front of the instance.
+    #[must_use]
+    pub fn pinned(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
+
+    /// The longest answer read. Default: [`DEFAULT_BODY_LIMIT`].
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// The dialect.
+    pub fn dialect(&self) -> &D {
+        &self.dialect
+    }
+
+    /// The source of tokens.
+    pub fn tokens(&self) -> &Arc<dyn TokenSource> {
+        &self.tokens
+    }
+
+    /// Where the API answers for the token of now.
+    ///
+    /// # Errors
+    /// What the token source says, or [`ErrorKind::Config`] if nobody names an instance.
+    pub async fn instance(&self) -> Result<Url> {
+        let token = self.tokens.token().await.map_err(Error::not_applied)?;
+        self.root(&token)
+    }
+
+    /// Sends `call` and returns the answer, if it is a 2xx or the status the call accepts.
+    ///
+    /// # Errors
+    /// What the dialect makes of the answer. A write whose outcome is unknown (no answer, a broken one, 5xx) is marked by
+    /// [`Error::may_have_applied`].
+    pub async fn send(&self, call: &Call) -> Result<Answer> {
+        self.attempt(call).await.map_err(|error| error.during(call.operation))
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Answer> {
+        let token = self.tokens.token().await.map_err(Error::not_applied)?;
+        let answer = self.once(call, &token).await?;
+        if accepted(call, &answer) {
+            return Ok(answer);
+        }
+        if !self.dialect.session_expired(failure(&answer)) {
+            return Err(self.refused(call, &answer));
+        }
+        let token = self.tokens.refresh(&token).await.map_err(|error| error.not_applied().with_status(answer.status))?;
+        let answer = self.once(call, &token).await?;
+        if accepted(call, &answer) {
+            return Ok(answer);
+        }
+        let error = self.refused(call, &answer);
+        // A fresh token that is refused too is not cured by another one.
+        Err(if error.retry() == Retry::Reauthenticate { error.retrying(Retry::Never) } else { error })
+    }
+
+    fn refused(&self, call: &Call, answer: &Answer) -> Error {
+        let error = self.dialect.classify(failure(answer)).with_status(answer.status);
+        // A gateway that gave up waiting (408, 5xx) does not know whether the server did the work.
+        let unknown = answer.status.is_server_error() || answer.status == http::StatusCode::REQUEST_TIMEOUT;
+        if call.write && unknown { error.ambiguous() } else { error }
+    }
+
+    async fn once(&self, call: &Call, token: &AccessToken) -> Result<Answer> {
+        let request = self.request(call, token)?;
+        let (head, body) = match self.transport.send(request).await {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => return Err(unanswered(call, error)),
+        };
+        self.dialect.observe(&head.headers);
+        let body = match body.bytes(self.limit).await {
+            Ok(body) => body,
+            Err(error) => return Err(unanswered(call, error).with_status(head.status)),
+        };
+        Ok(Answer { status: head.status, headers: head.headers, body, write: call.write, operation: call.operation })
+    }
+
+    fn request(&self, call: &Call, token: &AccessToken) -> Result<Request<Bytes>> {
+        let root = self.root(token)?;
+        let prefix = root.path().trim_end_matches('/');
+        if !call.path.starts_with('/') {
+            return Err(Error::config("the path of a call must start with a slash"));
+        }
+        let path = PathAndQuery::try_from(format!("{prefix}{}", call.path))
+            .map_err(|_| Error::config("the path of a call holds characters that must be percent-encoded"))?;
+        let uri = http::Uri::builder().scheme(root.scheme()).authority(root.authority()).path_and_query(path).build();
+        let uri = uri.map_err(|_| Error::config("the URL of a call could not be built"))?;
+        let mut request = Request::new(call.body.clone());
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = call.headers.clone();
+        let headers = request.headers_mut();
+        headers.entry(ACCEPT).or_insert(http::HeaderValue::from_static("application/json"));
+        self.dialect.authorize(token, headers)?;
+        Ok(request)
+    }
+
+    fn root(&self, token: &AccessToken) -> Result<Url> {
+        let named = token.instance_url().filter(|_| !(self.pinned && self.base.is_some()));
+        let root = match (named, &self.base) {
+            (Some(named), _) => Url::parse(named).map_err(|_| Error::config("the token names an instance that is not a URL"))?,
+            (None, Some(base)) => base.clone(),
+            (None, None) => return Err(Error::config("nobody names the instance: the token has no instance_url and none is configured")),
+        };
+        if !matches!(root.scheme(), "http" | "https") || root.host_str().is_none() {
+            return Err(Error::config("the instance must be an absolute http or https URL"));
+        }
+        Ok(root)
+    }
+
+    /// The path of a link the server gave (a next page, a location), to be called like any other path.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] if the link leaves the origin of the instance: the token must not go there.
+    pub async fn link(&self, link: &str) -> Result<String> {
+        let root = self.instance().await?;
+        let foreign = || Error::decode("the server's link leads away from the instance; it was not followed");
+        let joined = root.join(link).map_err(|_| foreign())?;
+        if joined.origin() != root.origin() || !joined.username().is_empty() || joined.password().is_some() {
+            return Err(foreign());
+        }
+        // Servers behind a path prefix write their links with it or without.
+        let prefix = root.path().trim_end_matches('/');
+        let path = joined.path();
+        let path = path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        Ok(match joined.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        })
+    }
+}
+
+fn accepted(call: &Call, answer: &Answer) -> bool {
+    answer.status.is_success() || call.also == Some(answer.status)
+}
+
+fn failure(answer: &Answer) -> Failure<'_> {
+    Failure { status: answer.status, headers: &answer.headers, body: &answer.body }
+}
+
+fn unanswered(call: &Call, error: HttpError) -> Error {
+    let sent = error.may_have_executed();
+    let too_large = error.kind() == HttpErrorKind::TooLarge;
+    let error = Error::from(error);
+    let error =
+        if too_large { Error::new(ErrorKind::Decode, "the answer is longer than the client allows").with_source(error) } else { error };
+    if call.write && sent { error.ambiguous() } else { error }
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,330 @@
+//! Salesforce as a [`CrmAdapter`].
+//!
+//! Switches in [`WriteOptions::native`]: `auto_assign` (`"off"`, `"default"` or the id of an assignment rule) and `allow_save`
+//! (true saves although a duplicate rule with an alert found something).
+//!
+//! Cost in HTTP requests: one per call, with these exceptions. A search whose condition compares a field of unknown type with a
+//! text that looks like a date, or that selects nothing, reads the entity's description once per connection. `bulk` is one
+//! request per run of up to 200 operations of one kind.
+
+use std::borrow::Cow;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::adapter::{
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, QuotaWindow, WriteOptions, Written,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId, parse_datetime};
+use crate::query::{Criteria, Cursor, Page, Query};
+use crate::salesforce::client::Salesforce;
+use crate::salesforce::collections::SavedRow;
+use crate::salesforce::config::{AutoAssign, DuplicateRule};
+use crate::salesforce::ids;
+use crate::salesforce::limits::COLLECTION_LIMIT;
+use crate::salesforce::query::with_batch_size;
+use crate::salesforce::record::{record, with_marks};
+use crate::salesforce::select::{Soql, needs_type};
+
+#[async_trait]
+impl CrmAdapter for Salesforce {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn authenticate(&self) -> Result<Identity> {
+        let mut identity = Identity::new();
+        identity.api_version = Some(self.api_version().to_string());
+        match self.user_info().await {
+            Ok(user) => {
+                identity.user = user.user_id;
+                identity.account = user.organization_id;
+            }
+            // A token without the identity scope may still use the API: ask for what every user may see.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Decode) => {
+                self.call(http::Method::GET, "/sobjects", None).await.map_err(|error| error.during("authenticate"))?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(identity)
+    }
+
+    async fn search(&self, query: &Query) -> Result<Page<Record>> {
+        let outcome = self.search_page(query).await;
+        outcome.map_err(|error| error.during("search").on(&query.entity))
+    }
+
+    async fn create(&self, entity: &Entity, fields: &Fields, options: &WriteOptions) -> Result<Written> {
+        let id = Salesforce::create(&*self.with(options)?, entity, fields).await?;
+        Ok(Written::new(id).created(true))
+    }
+
+    async fn update(&self, entity: &Entity, id: &RecordId, fields: &Fields, options: &WriteOptions) -> Result<Written> {
+        let since = options.if_version.as_ref().map(|version| {
+            parse_datetime(version.as_str())
+                .ok_or_else(|| Error::config("a Salesforce version is a SystemModstamp").during("update").on(entity))
+        });
+        self.with(options)?.update_if(entity, id, fields, since.transpose()?).await?;
+        Ok(Written::new(ids::record_id(id.as_str())).created(false))
+    }
+
+    async fn delete(&self, entity: &Entity, id: &RecordId, _options: &WriteOptions) -> Result<()> {
+        Salesforce::delete(self, entity, id).await.map(|_was_there| ())
+    }
+
+    async fn get(&self, entity: &Entity, id: &RecordId, select: &[String]) -> Result<Option<Record>> {
+        let columns = if select.is_empty() { Cow::Borrowed(select) } else { Cow::Owned(with_marks(select)) };
+        let row = match self.retrieve(entity, id, &columns).await {
+            // An id that cannot be one names no record.
+            Err(error) if error.code() == Some("MALFORMED_ID") => return Ok(None),
+            row => row?,
+        };
+        row.map(|row| record(entity, row, select)).transpose()
+    }
+
+    async fn upsert(&self, entity: &Entity, key: &ExternalKey, fields: &Fields, options: &WriteOptions) -> Result<Written> {
+        let upserted = Salesforce::upsert(&*self.with(options)?, entity, key, fields).await?;
+        Ok(Written::new(upserted.id).created(upserted.created))
+    }
+
+    async fn bulk(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<Vec<BulkOutcome>> {
+        let client = self.with(options)?;
+        let mut outcomes: Vec<Option<BulkOutcome>> = ops.iter().map(|_| None).collect();
+        for group in groups(ops) {
+            for run in group.chunks(COLLECTION_LIMIT) {
+                match client.run(entity, ops, run).await {
+                    Ok(rows) => {
+                        for (at, row) in run.iter().zip(rows) {
+                            put(&mut outcomes, *at, row);
+                        }
+                    }
+                    // The rows of the other requests have outcomes of their own: this one's error is its rows' alone.
+                    Err(error) => {
+                        for at in run {
+                            put(&mut outcomes, *at, Err(error.echo()));
+                        }
+                    }
+                }
+            }
+        }
+        let missing = || Err(Error::internal("an operation of a bulk call got no outcome").during("bulk").on(entity));
+        Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
+    }
+
+    async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {
+        let outcome = self.changes_page(feed).await;
+        outcome.map_err(|error| error.during("changes").on(&feed.entity))
+    }
+
+    /// Sets the lookup field `relation` of `from` to `to`.
+    async fn associate(&self, link: &Association) -> Result<()> {
+        let fields: Fields = [(link.relation.as_str(), link.to.1.as_str())].into_iter().collect();
+        let outcome = Salesforce::update(self, &link.from.0, &link.from.1, &fields).await;
+        outcome.map_err(|error| error.during("associate"))
+    }
+
+    async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
+        let schema = std::sync::Arc::new(self.describe_object(entity).await?);
+        self.keep_schema(entity, std::sync::Arc::clone(&schema));
+        Ok((*schema).clone())
+    }
+
+    async fn quota(&self) -> Result<Option<Quota>> {
+        Ok(self.usage().map(|usage| {
+            let mut window = QuotaWindow::new("DailyApiRequests", usage.used, usage.max);
+            window.window = Some(std::time::Duration::from_secs(24 * 60 * 60));
+            Quota::new(vec![window])
+        }))
+    }
+}
+
+fn put(outcomes: &mut [Option<BulkOutcome>], at: usize, outcome: BulkOutcome) {
+    if let Some(slot) = outcomes.get_mut(at) {
+        *slot = Some(outcome);
+    }
+}
+
+/// Positions of operations that may share a request: creates, updates and deletes each by themselves, upserts by field. An
+/// operation on a record that an earlier group of another kind touches starts a new round, so that the order per record holds.
+fn groups(ops: &[BulkOp]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(&str, Option<&str>, Vec<usize>)> = Vec::new();
+    let mut seen = std::collections::HashMap::<Cow<'_, str>, usize>::new();
+    for (at, op) in ops.iter().enumerate() {
+        let (field, subject) = match op {
+            BulkOp::Upsert { key, .. } => (Some(key.field.as_str()), Some(Cow::Owned(format!("{}\u{0}{}", key.field, key.value)))),
+            BulkOp::Update { id, .. } | BulkOp::Delete { id } => (None, Some(Cow::Borrowed(id.as_str()))),
+            BulkOp::Create { .. } => (None, None),
+        };
+        // A second operation on the same record must come after the first, and never in the same request: a collection that
+        // names one record twice fails.
+        let after = subject.as_ref().and_then(|subject| seen.get(subject).copied()).map_or(0, |group| group + 1);
+        let found = groups.iter().enumerate().skip(after).find(|(_, (kind, of, _))| *kind == op.operation() && *of == field);
+        let group = match found.map(|(group, _)| group) {
+            Some(group) => group,
+            None => {
+                groups.push((op.operation(), field, Vec::new()));
+                groups.len() - 1
+            }
+        };
+        if let Some((_, _, members)) = groups.get_mut(group) {
+            members.push(at);
+        }
+        if let Some(subject) = subject {
+            seen.insert(subject, group);
+        }
+    }
+    groups.into_iter().map(|(_, _, members)| members).collect()
+}
+
+impl Salesforce {
+    /// This connection with the switches of one write.
+    fn with(&self, options: &WriteOptions) -> Result<Cow<'_, Self>> {
+        let mut client = Cow::Borrowed(self);
+        for (name, value) in &options.native {
+            client = Cow::Owned(match (name, value) {
+                ("auto_assign", Value::String(rule)) => client.with_auto_assign(match rule.as_str() {
+                    "default" => AutoAssign::Default,
+                    "off" => AutoAssign::Off,
+                    id => AutoAssign::Rule(id.to_owned()),
+                })?,
+                ("auto_assign", Value::Bool(on)) => client.with_auto_assign(if *on { AutoAssign::Default } else { AutoAssign::Off })?,
+                ("allow_save", Value::Bool(allow)) => {
+                    let rule = DuplicateRule { allow_save: *allow, ..client.config.duplicate_rule.unwrap_or_default() };
+                    client.with_duplicate_rule(rule)?
+                }
+                _ => {
+                    return Err(Error::config(
+                        "an unknown native option, or a value it does not take; Salesforce has auto_assign and allow_save",
+                    ));
+                }
+            });
+        }
+        Ok(client)
+    }
+
+    async fn run(&self, entity: &Entity, ops: &[BulkOp], run: &[usize]) -> Result<Vec<BulkOutcome>> {
+        let ops: Vec<&BulkOp> = run.iter().filter_map(|at| ops.get(*at)).collect();
+        let saved = match ops.first() {
+            None => return Ok(Vec::new()),
+            Some(BulkOp::Create { .. }) => {
+                let rows: Vec<_> =
+                    ops.iter().filter_map(|op| if let BulkOp::Create { fields } = op { Some((entity, fields)) } else { None }).collect();
+                self.create_collection(&rows).await?
+            }
+            Some(BulkOp::Update { .. }) => {
+                let rows: Vec<_> = ops
+                    .iter()
+                    .filter_map(|op| if let BulkOp::Update { id, fields } = op { Some((entity, id, fields)) } else { None })
+                    .collect();
+                self.update_collection(&rows).await?
+            }
+            Some(BulkOp::Upsert { key, .. }) => {
+                let rows: Vec<_> =
+                    ops.iter().filter_map(|op| if let BulkOp::Upsert { key, fields } = op { Some((key, fields)) } else { None }).collect();
+                self.upsert_collection(entity, &key.field, &rows).await?
+            }
+            Some(BulkOp::Delete { .. }) => {
+                let rows: Vec<_> = ops.iter().filter_map(|op| if let BulkOp::Delete { id } = op { Some(id) } else { None }).collect();
+                let rows = self.delete_collection(&rows).await?;
+                let gone = ops.iter().zip(rows).map(|(op, row)| match (op, row) {
+                    // Gone already is deleted. The reference code is what a delete of an unknown id answers.
+                    (BulkOp::Delete { id }, Err(error))
+                        if error.kind() == ErrorKind::NotFound || error.code() == Some("INVALID_CROSS_REFERENCE_KEY") =>
+                    {
+                        Ok(SavedRow { id: ids::record_id(id.as_str()), created: None })
+                    }
+                    (_, row) => row,
+                });
+                gone.collect()
+            }
+        };
+        let outcomes = ops.iter().zip(saved).map(|(op, row)| {
+            row.map_err(|error| error.during(op.operation()).on(entity)).map(|row| match (op, row.created) {
+                (BulkOp::Create { .. }, _) => Written::new(row.id).created(true),
+                (BulkOp::Update { .. }, _) => Written::new(row.id).created(false),
+                (_, Some(created)) => Written::new(row.id).created(created),
+                (_, None) => Written::new(row.id),
+            })
+        });
+        Ok(outcomes.collect())
+    }
+
+    async fn search_page(&self, query: &Query) -> Result<Page<Record>> {
+        let mark = fingerprint(query);
+        let path = match &query.cursor {
+            Some(cursor) => {
+                let next = cursor.as_str().split_once(' ').filter(|(of, _)| *of == mark).map(|(_, next)| next);
+                let next = next.ok_or_else(|| Error::config("the cursor belongs to another query"))?;
+                self.locator_path(next).await?
+            }
+            None => self.query_path(&self.lower(query).await?, false),
+        };
+        let page = self.fields_page(path, &with_batch_size(&self.query_headers, query.page_size)).await?;
+        let records = page.records.into_iter().map(|row| record(&query.entity, row, &query.select)).collect::<Result<Vec<_>>>()?;
+        let next = page.next.map(|next| Cursor::new(format!("{mark} {next}")));
+        Ok(Page::new(records, next, Some(page.total)))
+    }
+
+    async fn lower(&self, query: &Query) -> Result<String> {
+        let columns = self.columns(&query.entity, &query.select).await?;
+        let mut soql = Soql::select(columns).from(query.entity.as_str()).filter(&query.filter);
+        let schema = if unsure(&query.filter) { Some(self.schema(&query.entity).await?) } else { self.known_schema(&query.entity) };
+        if let Some(schema) = schema {
+            soql = soql.typed(&schema);
+        }
+        for order in &query.order {
+            soql = soql.order_by(&order.field, order.descending);
+        }
+        if let Some(limit) = query.limit {
+            soql = soql.limit(limit);
+        }
+        soql.build()
+    }
+}
+
+/// True if the condition holds a value that only the description tells how to write.
+fn unsure(criteria: &Criteria) -> bool {
+    match criteria {
+        Criteria::All(parts) | Criteria::Any(parts) => parts.iter().any(unsure),
+        Criteria::Not(part) => unsure(part),
+        Criteria::Compare { field, value, .. } => needs_type(field, value),
+        Criteria::In { field, values } => values.iter().any(|value| needs_type(field, value)),
+        _ => false,
+    }
+}
+
+/// Tells the cursors of one query from those of another.
+fn fingerprint(query: &Query) -> String {
+    let mut bare = query.clone();
+    bare.cursor = None;
+    bare.page_size = None;
+    let text = serde_json::to_vec(&bare).unwrap_or_default();
+    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(id: &str) -> BulkOp {
+        BulkOp::Update { id: RecordId::from(id), fields: Fields::new() }
+    }
+
+    #[test]
+    fn bulk_groups_by_kind_and_keeps_the_order_per_record() {
+        let create = || BulkOp::Create { fields: Fields::new() };
+        let delete = |id: &str| BulkOp::Delete { id: RecordId::from(id) };
+        assert_eq!(groups(&[create(), update("a"), create(), update("b")]), [vec![0, 2], vec![1, 3]]);
+        assert_eq!(groups(&[update("a"), delete("a"), update("b")]), [vec![0, 2], vec![1]]);
+        assert_eq!(groups(&[update("a"), update("a")]), [vec![0], vec![1]]);
+        assert_eq!(groups(&[delete("b"), update("a"), delete("a"), update("b")]), [vec![0], vec![1, 3], vec![2]]);
+        let upsert = |field: &str, value: &str| BulkOp::Upsert { key: ExternalKey::new(field, value).unwrap(), fields: Fields::new() };
+        assert_eq!(groups(&[upsert("A__c", "1"), upsert("B__c", "1"), upsert("A__c", "2")]), [vec![0, 2], vec![1]]);
+    }
+}

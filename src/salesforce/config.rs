@@ -1,0 +1,417 @@
+//! What the host says about its org.
+
+use std::fmt::{self, Display};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::auth::{Exchange, OAuthClient, OAuthGrant, Renewable, StaticToken, TokenCache, TokenSource};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::http::HttpTransport;
+
+/// An API version, compared by number. Read from `"v57.0"`, `"57.0"` or `57`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApiVersion(u16);
+
+impl ApiVersion {
+    /// Winter '27: 68.0.
+    pub const DEFAULT: Self = Self(68);
+
+    /// `major`.0; Salesforce has no other minor.
+    pub const fn new(major: u16) -> Self {
+        Self(major)
+    }
+
+    /// The number before the point.
+    pub const fn major(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for ApiVersion {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.0", self.0)
+    }
+}
+
+impl FromStr for ApiVersion {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let number = text.trim().trim_start_matches(['v', 'V']);
+        let major = number.strip_suffix(".0").unwrap_or(number).parse::<u16>().ok().filter(|major| *major >= 7);
+        major.map(Self).ok_or_else(|| Error::config("not a Salesforce API version; write it like v68.0, 68.0 or 68"))
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(f64),
+            Text(String),
+        }
+        let text = match Form::deserialize(deserializer)? {
+            Form::Number(number) => number.to_string(),
+            Form::Text(text) => text,
+        };
+        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
+    }
+}
+
+/// Which assignment rule gives a new lead its owner (`Sforce-Auto-Assign`). It is a header, never a field of the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AutoAssign {
+    /// The org's active rule; what Salesforce does by itself.
+    #[default]
+    Default,
+    /// None.
+    Off,
+    /// This assignment rule, by id.
+    Rule(String),
+}
+
+/// How duplicate rules treat writes (`Sforce-Duplicate-Rule-Header`, API 52.0 and later). Salesforce's default for each is no.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "snake_case")]
+pub struct DuplicateRule {
+    /// Saves although a rule with an alert found duplicates. A rule that blocks still blocks.
+    #[serde(alias = "allowSave")]
+    pub allow_save: bool,
+    /// Answers the fields of the records in the way, not just their ids.
+    #[serde(alias = "includeRecordDetails")]
+    pub include_record_details: bool,
+    /// Looks for duplicates with the rights of the user, not of the system.
+    #[serde(alias = "runAsCurrentUser")]
+    pub run_as_current_user: bool,
+}
+
+/// An org, how to get in, and how writes behave. Plain data: readable by serde (secrets are read, never written), and built by
+/// `with_…` for the grant and setters for the rest.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SalesforceConfig {
+    /// The connection's name, in labels, links and errors. Default: `salesforce`.
+    pub name: String,
+    /// `https://login.salesforce.com`, `https://test.salesforce.com` or the org's My Domain; client credentials need the latter.
+    #[serde(alias = "loginUrl")]
+    pub login_url: String,
+    /// The consumer key of the connected or external client app.
+    #[serde(alias = "clientId")]
+    pub client_id: String,
+    /// Its consumer secret.
+    #[serde(alias = "clientSecret", deserialize_with = "secret")]
+    pub client_secret: Option<SecretString>,
+    /// The refresh token to begin with. If rotation is on, the newest one is in the token cache.
+    #[serde(alias = "refreshToken", deserialize_with = "secret")]
+    pub refresh_token: Option<SecretString>,
+    /// A token the host brings and renews itself. Used if there is no refresh token.
+    #[serde(alias = "accessToken", deserialize_with = "secret")]
+    pub access_token: Option<SecretString>,
+    /// Where the API answers, if the token does not say so (a static token). The token's word comes first.
+    #[serde(alias = "instanceUrl")]
+    pub instance_url: Option<String>,
+    /// Uses `instance_url` whatever the token says: for a proxy in front of the org.
+    #[serde(alias = "pinInstanceUrl")]
+    pub pin_instance_url: bool,
+    /// Default: [`ApiVersion::DEFAULT`].
+    #[serde(alias = "apiVersion")]
+    pub api_version: ApiVersion,
+    /// Default: the org's active rule.
+    #[serde(alias = "autoAssign")]
+    pub auto_assign: AutoAssign,
+    /// Default: `None`, no header.
+    #[serde(alias = "duplicateRule")]
+    pub duplicate_rule: Option<DuplicateRule>,
+    /// Announced in `Sforce-Call-Options: client=`; change events repeat it as their origin, so that own changes are known.
+    #[serde(alias = "clientName")]
+    pub client_name: Option<String>,
+    /// Whether one bad row of a collection rolls back the others. Default: false.
+    #[serde(alias = "allOrNone")]
+    pub all_or_none: bool,
+    /// Rows per query page, 200 to 2,000; a hint. Default: the server's.
+    #[serde(alias = "batchSize")]
+    pub batch_size: Option<u16>,
+}
+
+impl Default for SalesforceConfig {
+    fn default() -> Self {
+        Self {
+            name: "salesforce".to_owned(),
+            login_url: "https://login.salesforce.com".to_owned(),
+            client_id: String::new(),
+            client_secret: None,
+            refresh_token: None,
+            access_token: None,
+            instance_url: None,
+            pin_instance_url: false,
+            api_version: ApiVersion::DEFAULT,
+            auto_assign: AutoAssign::Default,
+            duplicate_rule: None,
+            client_name: None,
+            all_or_none: false,
+            batch_size: None,
+        }
+    }
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
+}
+
+impl SalesforceConfig {
+    /// In with a refresh token.
+    pub fn with_refresh_token(login_url: impl Into<String>, client_id: impl Into<String>, refresh_token: SecretString) -> Self {
+        let refresh_token = Some(refresh_token);
+        Self { login_url: login_url.into(), client_id: client_id.into(), refresh_token, ..Self::default() }
+    }
+
+    /// In with the application's own credentials; `login_url` must be the org's My Domain.
+    pub fn with_client_credentials(login_url: impl Into<String>, client_id: impl Into<String>, client_secret: SecretString) -> Self {
+        let client_secret = Some(client_secret);
+        Self { login_url: login_url.into(), client_id: client_id.into(), client_secret, ..Self::default() }
+    }
+
+    /// In with a token the host brings.
+    pub fn with_access_token(instance_url: impl Into<String>, access_token: SecretString) -> Self {
+        Self { instance_url: Some(instance_url.into()), access_token: Some(access_token), ..Self::default() }
+    }
+
+    /// Sets [`SalesforceConfig::name`].
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets [`SalesforceConfig::client_secret`].
+    #[must_use]
+    pub fn client_secret(mut self, secret: SecretString) -> Self {
+        self.client_secret = Some(secret);
+        self
+    }
+
+    /// Sets [`SalesforceConfig::instance_url`].
+    #[must_use]
+    pub fn instance_url(mut self, url: impl Into<String>) -> Self {
+        self.instance_url = Some(url.into());
+        self
+    }
+
+    /// Sets [`SalesforceConfig::pin_instance_url`].
+    #[must_use]
+    pub fn pin_instance_url(mut self, pin: bool) -> Self {
+        self.pin_instance_url = pin;
+        self
+    }
+
+    /// Sets [`SalesforceConfig::api_version`].
+    #[must_use]
+    pub fn api_version(mut self, version: ApiVersion) -> Self {
+        self.api_version = version;
+        self
+    }
+
+    /// Sets [`SalesforceConfig::auto_assign`].
+    #[must_use]
+    pub fn auto_assign(mut self, rule: AutoAssign) -> Self {
+        self.auto_assign = rule;
+        self
+    }
+
+    /// Sets [`SalesforceConfig::duplicate_rule`].
+    #[must_use]
+    pub fn duplicate_rule(mut self, rule: DuplicateRule) -> Self {
+        self.duplicate_rule = Some(rule);
+        self
+    }
+
+    /// Sets [`SalesforceConfig::client_name`].
+    #[must_use]
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
+        self
+    }
+
+    /// Sets [`SalesforceConfig::all_or_none`].
+    #[must_use]
+    pub fn all_or_none(mut self, all_or_none: bool) -> Self {
+        self.all_or_none = all_or_none;
+        self
+    }
+
+    /// Sets [`SalesforceConfig::batch_size`].
+    #[must_use]
+    pub fn batch_size(mut self, rows: u16) -> Self {
+        self.batch_size = Some(rows);
+        self
+    }
+
+    /// The application at this org's login host, for the authorization-code grant: send a person to
+    /// [`OAuthClient::authorize`], then hand the code to [`OAuthClient::exchange_code`] and keep the refresh token it answers.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Config`] if the login URL or the client id is missing or wrong.
+    pub fn oauth(&self, transport: Arc<dyn HttpTransport>, host: Host) -> Result<OAuthClient> {
+        if self.client_id.is_empty() {
+            return Err(Error::config("the Salesforce client_id is missing; it is the app's consumer key"));
+        }
+        let login = base_url("login_url", &self.login_url)?;
+        let endpoint = |tail: &str| base_url("login_url", &format!("{}{tail}", login.as_str().trim_end_matches('/')));
+        let client = OAuthClient::new(transport, host, endpoint("/services/oauth2/token")?, &self.client_id);
+        let client = client.authorize_url(endpoint("/services/oauth2/authorize")?);
+        Ok(match &self.client_secret {
+            Some(secret) => client.client_secret(secret.clone()),
+            None => client,
+        })
+    }
+
+    pub(crate) fn base(&self) -> Result<Option<Url>> {
+        self.instance_url.as_deref().map(|url| base_url("instance_url", url)).transpose()
+    }
+
+    /// The source of tokens: refresh token, then access token, then client credentials.
+    pub(crate) fn tokens(
+        &self,
+        transport: Arc<dyn HttpTransport>,
+        host: Host,
+        cache: Option<Arc<dyn TokenCache>>,
+    ) -> Result<Arc<dyn TokenSource>> {
+        let grant: Arc<dyn Exchange> = match (&self.refresh_token, &self.access_token, &self.client_secret) {
+            (Some(token), _, _) => Arc::new(OAuthGrant::refresh_token(self.oauth(transport, host.clone())?, token.clone())),
+            (None, Some(token), _) => {
+                if self.instance_url.is_none() {
+                    return Err(Error::config("an access token without an instance_url: say where the Salesforce API answers"));
+                }
+                return Ok(Arc::new(StaticToken::new(token.clone(), None)));
+            }
+            (None, None, Some(_)) => Arc::new(OAuthGrant::client_credentials(self.oauth(transport, host.clone())?)),
+            (None, None, None) => {
+                return Err(Error::config("no way into Salesforce: configure a refresh token, a client secret or an access token"));
+            }
+        };
+        let key = self.cache_key();
+        Ok(match cache {
+            Some(cache) => Arc::new(Renewable::new(grant, cache, key, host)),
+            None => Arc::new(Renewable::in_memory(grant, key, host)),
+        })
+    }
+
+    /// Tells chains of tokens apart. The configured refresh token is part of it (as a hash): a newly authorized one begins a
+    /// new chain instead of losing to the dead one in the cache.
+    fn cache_key(&self) -> String {
+        let seed = self.refresh_token.as_ref().map_or("client_credentials", |token| token.expose_secret());
+        let hash = Sha256::digest(seed.as_bytes());
+        let short: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("salesforce:{}:{}:{short}", self.login_url.trim_end_matches('/'), self.client_id)
+    }
+
+    /// Headers of every call.
+    pub(crate) fn common_headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        if let Some(name) = &self.client_name {
+            if name.contains([',', ';', '=']) {
+                return Err(Error::config("the client_name must not hold a comma, semicolon or equals sign"));
+            }
+            headers.insert(HeaderName::from_static("sforce-call-options"), header("client_name", &format!("client={name}"))?);
+        }
+        Ok(headers)
+    }
+
+    /// Headers of queries, beside the common ones.
+    pub(crate) fn query_headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        if let Some(rows) = self.batch_size {
+            if !(200..=2000).contains(&rows) {
+                return Err(Error::config("the batch_size must be between 200 and 2000 rows (Query Options header)"));
+            }
+            let value = header("batch_size", &format!("batchSize={rows}"))?;
+            headers.insert(HeaderName::from_static("sforce-query-options"), value);
+        }
+        Ok(headers)
+    }
+
+    /// Headers of writes, beside the common ones.
+    pub(crate) fn write_headers(auto_assign: &AutoAssign, duplicate_rule: Option<DuplicateRule>) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        let assign = match auto_assign {
+            AutoAssign::Default => None,
+            AutoAssign::Off => Some("FALSE".to_owned()),
+            AutoAssign::Rule(id) => Some(crate::salesforce::ids::to_18(id)?),
+        };
+        if let Some(assign) = assign {
+            headers.insert(HeaderName::from_static("sforce-auto-assign"), header("auto_assign", &assign)?);
+        }
+        if let Some(rule) = duplicate_rule {
+            let text = format!(
+                "allowSave={}; includeRecordDetails={}; runAsCurrentUser={}",
+                rule.allow_save, rule.include_record_details, rule.run_as_current_user
+            );
+            headers.insert(HeaderName::from_static("sforce-duplicate-rule-header"), header("duplicate_rule", &text)?);
+        }
+        Ok(headers)
+    }
+}
+
+fn header(option: &str, text: &str) -> Result<HeaderValue> {
+    HeaderValue::try_from(text).map_err(|_| Error::config(format!("the Salesforce option {option} cannot stand in a header")))
+}
+
+fn base_url(option: &str, text: &str) -> Result<Url> {
+    let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.filter(|url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty());
+    url.ok_or_else(|| Error::config(format!("the Salesforce {option} must be an absolute http or https URL without a query")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_in_three_spellings() {
+        for text in ["v57.0", "57.0", "57", " V57 "] {
+            assert_eq!(text.parse::<ApiVersion>().unwrap().to_string(), "57.0");
+        }
+        for text in ["", "v", "57.5", "six", "-1", "3"] {
+            assert!(text.parse::<ApiVersion>().is_err(), "{text}");
+        }
+        assert!(ApiVersion::new(100) > ApiVersion::new(68));
+    }
+
+    #[test]
+    fn read_from_json_and_never_shown() {
+        let text = r#"{"loginUrl":"https://test.salesforce.com","clientId":"c","clientSecret":"hidden","refresh_token":"hidden","apiVersion":57.0,
+            "auto_assign":{"rule":"01QAb0000000001"},"duplicate_rule":{"allowSave":true}}"#;
+        let config: SalesforceConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config.api_version, ApiVersion::new(57));
+        assert!(!format!("{config:?}").contains("hidden"));
+        let headers = SalesforceConfig::write_headers(&config.auto_assign, config.duplicate_rule).unwrap();
+        assert!(headers.get("sforce-auto-assign").unwrap().to_str().unwrap().starts_with("01QAb0000000001"));
+        let rule = headers.get("sforce-duplicate-rule-header").unwrap();
+        assert_eq!(rule, "allowSave=true; includeRecordDetails=false; runAsCurrentUser=false");
+        assert!(serde_json::from_str::<SalesforceConfig>(r#"{"pasword":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn a_new_refresh_token_begins_a_new_chain() {
+        let key = |token: &str| SalesforceConfig::with_refresh_token("https://x.example", "c", SecretString::from(token)).cache_key();
+        assert_ne!(key("one"), key("two"));
+        assert!(!key("secret-token").contains("secret-token"));
+    }
+}
