@@ -1,1 +1,34 @@
 //! The host's words and the CRM's, translated. Pure.
+//!
+//! A [`MappingSet`] is read from a file, [`Mapping::compile`] checks one entity of it against the CRM's schema, and the
+//! [`Mapping`] translates records both ways. It stops there: nothing is sent, and a reference that must be looked up comes
+//! back as a [`Lookup`].
+
+mod compile;
+mod config;
+mod diagnostic;
+mod diff;
+mod email;
+mod encode;
+mod explain;
+mod field;
+pub mod formula;
+mod inbound;
+mod long_form;
+mod node;
+mod outbound;
+mod path;
+mod picklist;
+mod plan;
+mod read;
+mod record;
+mod source;
+mod suggest;
+
+pub use config::{MappingConfig, MappingSet};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, code};
+pub use diff::{FieldTypes, diff};
+pub use explain::Explained;
+pub use field::{Blank, Direction, FieldConfig, OnError, OnNull, OnTooLong, Owner, PicklistConfig, SplitAt, Transform, Unmapped};
+pub use plan::{Mapping, Target};
+pub use record::{Lookup, Mapped, MappingError, Mode, Problem};

@@ -1,0 +1,304 @@
+//! Host to CRM.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::mapping::encode::{Note, Refused};
+use crate::mapping::field::{Blank, Direction, OnError, OnNull, SplitAt};
+use crate::mapping::formula::FormulaError;
+use crate::mapping::plan::{Mapping, NameSource, Plan, Program, Rule, Slot};
+use crate::mapping::record::{Lookup, Mapped, MappingError, Mode, Problem};
+use crate::mapping::suggest::squash;
+use crate::mapping::{path::Path, picklist};
+use crate::model::Fields;
+
+/// A record on its way out.
+pub(crate) struct Sending<'a> {
+    mapping: &'a Mapping,
+    mode: Mode,
+    now: Option<Timestamp>,
+    pub(crate) values: Vec<Option<Value>>,
+    pub(crate) lookups: Vec<Lookup>,
+    pub(crate) warnings: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Program {
+    /// The values of the names; `None` if there are names and all of them are absent.
+    pub(crate) fn inputs<'a>(&'a self, record: &'a Fields, made: &'a [Option<Value>]) -> Option<Vec<Option<Cow<'a, Value>>>> {
+        let values: Vec<_> = self
+            .sources
+            .iter()
+            .map(|source| match source {
+                NameSource::Record(path) => path.get(record),
+                NameSource::Target(at) => made.get(*at).and_then(Option::as_ref).map(Cow::Borrowed),
+            })
+            .collect();
+        (values.is_empty() || values.iter().any(Option::is_some)).then_some(values)
+    }
+}
+
+pub(crate) fn formula_code(error: &FormulaError) -> &'static str {
+    use crate::mapping::formula::FormulaErrorKind;
+    match error.kind() {
+        FormulaErrorKind::Limit => "formula_limit",
+        FormulaErrorKind::Type => "formula_type",
+        _ => "formula_domain",
+    }
+}
+
+pub(crate) fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// A name in two at its first or last blank; one word is the second part (a last name).
+pub(crate) fn split_text(text: &str, at: SplitAt) -> (Option<&str>, &str) {
+    let text = text.trim();
+    let cut = match at {
+        SplitAt::FirstBlank => text.find(char::is_whitespace),
+        SplitAt::LastBlank => text.rfind(char::is_whitespace),
+    };
+    match cut.map(|cut| text.split_at(cut)) {
+        Some((first, second)) => (Some(first.trim()), second.trim()),
+        None => (None, text),
+    }
+}
+
+impl Mapping {
+    pub(crate) fn send(&self, source: &Fields, mode: Mode, now: Option<Timestamp>) -> Result<Mapped, MappingError> {
+        let mut sending = Sending::new(self, mode, now);
+        for plan in &self.plans {
+            if plan.direction != Direction::In {
+                sending.plan(plan, source);
+            }
+        }
+        if !sending.problems.is_empty() {
+            return Err(MappingError::new(sending.problems));
+        }
+        let fields = Fields::from_values(Arc::clone(&self.shape), sending.values);
+        Ok(Mapped { fields, lookups: sending.lookups, warnings: sending.warnings })
+    }
+}
+
+impl<'a> Sending<'a> {
+    pub(crate) fn new(mapping: &'a Mapping, mode: Mode, now: Option<Timestamp>) -> Self {
+        let values = vec![None; mapping.targets.len()];
+        Self { mapping, mode, now, values, lookups: Vec::new(), warnings: Vec::new(), problems: Vec::new() }
+    }
+
+    fn plan(&mut self, plan: &Plan, source: &Fields) {
+        if let Some(when) = &plan.when
+            && !self.holds(plan, when, source)
+        {
+            return;
+        }
+        self.make(plan, source);
+    }
+
+    /// Makes the values of a plan whose `when` holds.
+    pub(crate) fn make(&mut self, plan: &Plan, source: &Fields) {
+        let Some(first) = plan.slots.first() else { return };
+        match &plan.rule {
+            Rule::Direct => {
+                // The usual case without a detour: one look-up, one copy.
+                let value = if plan.path.is_plain() { source.get(&plan.path.root).map(Cow::Borrowed) } else { plan.path.get(source) };
+                self.fill(plan, first, value);
+            }
+            Rule::Constant(value) => self.put(first, Some(value.clone())),
+            Rule::Picklist(list) => {
+                let value = plan.path.get(source);
+                match value {
+                    Some(value) if !is_blank(&value) => match list.out(&value) {
+                        picklist::Entry::Is(mapped) => self.fill(plan, first, Some(Cow::Owned(mapped))),
+                        picklist::Entry::Drop => self.warn(plan, first, "dropped", "the value is not in the table and was left out"),
+                        picklist::Entry::Unmapped => {
+                            let reason = "the value is not in the picklist's `mapping`; add it, or set `unmapped:`";
+                            self.fail(plan, first, "picklist_unmapped", reason.to_owned());
+                        }
+                    },
+                    other => self.fill(plan, first, other),
+                }
+            }
+            Rule::Computed(program) => {
+                let inputs = match program.inputs(source, &self.values) {
+                    Some(inputs) => inputs,
+                    // A create writes what the formula makes of nothing; an update leaves alone what it was told nothing about.
+                    None if self.mode == Mode::Create => vec![None; program.sources.len()],
+                    None => return,
+                };
+                match program.formula.run(&inputs, self.now) {
+                    Ok(value) => self.fill(plan, first, Some(Cow::Owned(value))),
+                    Err(error) => match plan.on_error {
+                        OnError::Null => self.fill(plan, first, Some(Cow::Owned(Value::Null))),
+                        OnError::Default if first.default.is_some() => self.put(first, first.default.clone()),
+                        _ => self.fail(plan, first, formula_code(&error), format!("the formula failed: {error}")),
+                    },
+                }
+            }
+            Rule::Join(paths, separator, _) => {
+                let joined = join(paths, separator, source);
+                self.fill(plan, first, joined.map(Cow::Owned));
+            }
+            Rule::Split(at) => {
+                let value = plan.path.get(source);
+                let (a, b) = match value.as_deref() {
+                    None => (None, None),
+                    Some(Value::String(text)) if !text.trim().is_empty() => {
+                        let (a, b) = split_text(text, *at);
+                        (Some(a.map_or(Value::Null, Value::from)), Some(Value::from(b)))
+                    }
+                    Some(_) => (Some(Value::Null), Some(Value::Null)),
+                };
+                for (slot, part) in plan.slots.iter().zip([a, b]) {
+                    self.fill(plan, slot, part.map(Cow::Owned));
+                }
+            }
+            Rule::Compound(_, keys) => {
+                let Some(value) = plan.path.get(source) else { return };
+                for (slot, key) in plan.slots.iter().zip(keys) {
+                    let part = match value.as_ref() {
+                        Value::Object(map) => map.iter().find(|(name, _)| squash(name) == squash(key)).map(|(_, part)| part.clone()),
+                        _ => Some(Value::Null),
+                    };
+                    self.fill(plan, slot, part.map(Cow::Owned));
+                }
+                if !value.is_object() && !value.is_null() {
+                    self.fail(plan, first, "wrong_type", "an address must be an object of its parts".to_owned());
+                }
+            }
+            Rule::Lookup(entity, by) => match plan.path.get(source) {
+                Some(value) if !value.is_null() && !is_blank(&value) => {
+                    let field = self.name(first).to_owned();
+                    let lookup =
+                        Lookup { host: plan.host.clone(), field, entity: entity.clone(), by: by.clone(), value: value.into_owned() };
+                    self.lookups.push(lookup);
+                }
+                other => self.fill(plan, first, other),
+            },
+        }
+    }
+
+    pub(crate) fn holds(&mut self, plan: &Plan, when: &Program, source: &Fields) -> bool {
+        let inputs = when.inputs(source, &self.values).unwrap_or_else(|| vec![None; when.sources.len()]);
+        let result = when.formula.holds(&inputs, self.now);
+        match result {
+            Ok(holds) => holds,
+            Err(error) => {
+                if let Some(slot) = plan.slots.first() {
+                    self.fail(plan, slot, formula_code(&error), format!("`when` failed: {error}"));
+                }
+                false
+            }
+        }
+    }
+
+    /// Applies the rules for absent, null and blank, and encodes.
+    fn fill(&mut self, plan: &Plan, slot: &Slot, value: Option<Cow<'_, Value>>) {
+        let value = match value {
+            Some(value) if is_blank(&value) => match slot.blank {
+                Blank::Keep => {
+                    self.put(slot, Some(value.into_owned()));
+                    return;
+                }
+                Blank::Clear => Some(Cow::Owned(Value::Null)),
+                Blank::Skip => None,
+            },
+            other => other,
+        };
+        let value = match value {
+            Some(value) if value.is_null() && slot.on_null == OnNull::Skip => None,
+            other => other,
+        };
+        match value {
+            None => self.absent(plan, slot),
+            Some(value) if value.is_null() => self.clear(plan, slot),
+            Some(value) if slot.encoder.is_copy() => self.write(plan, slot, value.into_owned(), None),
+            Some(value) => match slot.encoder.encode(&value) {
+                Ok((Value::Null, _)) => self.clear(plan, slot),
+                Ok((value, note)) => self.write(plan, slot, value, note),
+                Err(Refused { code, reason }) => self.fail(plan, slot, code, reason),
+            },
+        }
+    }
+
+    fn absent(&mut self, plan: &Plan, slot: &Slot) {
+        if self.mode != Mode::Create {
+            return;
+        }
+        if slot.default.is_some() {
+            self.put(slot, slot.default.clone());
+        } else if slot.required {
+            let reason = "a create needs a value, and the record has none; add it or set `default:`";
+            self.fail(plan, slot, "required", reason.to_owned());
+        }
+    }
+
+    fn clear(&mut self, plan: &Plan, slot: &Slot) {
+        if self.mode == Mode::Create {
+            self.absent(plan, slot);
+            return;
+        }
+        let nullable = self.mapping.targets.get(slot.target).is_none_or(|target| target.nullable) && !slot.required;
+        if nullable {
+            self.put(slot, Some(Value::Null));
+        } else if slot.default.is_some() {
+            self.put(slot, slot.default.clone());
+        } else {
+            self.fail(plan, slot, "not_nullable", "the field cannot be emptied; set `default:`, or `on_null: skip`".to_owned());
+        }
+    }
+
+    fn write(&mut self, plan: &Plan, slot: &Slot, value: Value, note: Option<Note>) {
+        let writable = self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
+            Mode::Create => target.creatable,
+            Mode::Update => target.updatable,
+        });
+        if !writable {
+            self.warn(plan, slot, "not_writable", "the CRM does not let this field be set by this kind of write; it was left out");
+            return;
+        }
+        if let Some(Note { code, reason }) = note {
+            self.warn(plan, slot, code, reason);
+        }
+        self.put(slot, Some(value));
+    }
+
+    fn put(&mut self, slot: &Slot, value: Option<Value>) {
+        let writable = self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
+            Mode::Create => target.creatable,
+            Mode::Update => target.updatable,
+        });
+        if let Some(place) = self.values.get_mut(slot.target)
+            && writable
+        {
+            *place = value;
+        }
+    }
+
+    fn name(&self, slot: &Slot) -> &str {
+        self.mapping.targets.get(slot.target).map_or("", |target| &target.name)
+    }
+
+    fn warn(&mut self, plan: &Plan, slot: &Slot, code: &'static str, reason: &str) {
+        let field = self.name(slot).to_owned();
+        self.warnings.push(Problem { host: plan.host.clone(), field, code, reason: reason.to_owned() });
+    }
+
+    fn fail(&mut self, plan: &Plan, slot: &Slot, code: &'static str, reason: String) {
+        let field = self.name(slot).to_owned();
+        self.problems.push(Problem { host: plan.host.clone(), field, code, reason });
+    }
+}
+
+/// The parts that are not blank; absent if all are absent, null if all are blank.
+fn join(paths: &[Path], separator: &str, source: &Fields) -> Option<Value> {
+    let parts: Vec<_> = paths.iter().map(|path| path.get(source)).collect();
+    if parts.iter().all(Option::is_none) {
+        return None;
+    }
+    let texts: Vec<String> = parts.iter().flatten().filter(|part| !is_blank(part)).filter_map(|part| picklist::key(part)).collect();
+    Some(if texts.is_empty() { Value::Null } else { Value::String(texts.join(separator)) })
+}
