@@ -1,1 +1,45 @@
 //! Which records are the same person or company. Pure.
+//!
+//! A record is normalised once ([`Deduper::prepare`]), compared field by field ([`Deduper::compare`]), and the evidence is added up to
+//! a probability: agreement on a rare value counts more than on a common one, disagreement counts against, what is missing counts
+//! nothing. [`Deduper::judge`] says what to do with one record, [`Deduper::find_all`] finds the groups of a whole set without
+//! comparing everything with everything, [`golden`] builds the record that stays. Nothing here waits or reads anything.
+//!
+//! The list of nicknames comes from the package nicknames 1.0.1 (Apache-2.0), the legal forms from cleanco 2.3 (MIT).
+
+mod blocking;
+mod cluster;
+mod company;
+mod compare;
+mod config;
+mod email;
+mod find;
+mod frequency;
+mod level;
+mod name;
+mod phone;
+mod place;
+mod prepared;
+mod role;
+mod score;
+mod similarity;
+mod survivor;
+mod text;
+mod verdict;
+
+pub use blocking::{BlockingKey, blocking_keys};
+pub use company::{Company, company};
+pub use config::{DedupConfig, Measure, Scoring, Strategy};
+pub use email::{Email, domain, email};
+pub use find::{Found, Pair};
+pub use level::{Level, Weights};
+pub use name::{PersonName, are_nicknames, person_name};
+pub use phone::{Phone, phone};
+pub use place::{country, date, postal_code, street};
+pub use prepared::Prepared;
+pub use role::Role;
+pub use score::{Deduper, Match, Reason};
+pub use similarity::{jaro_winkler, osa, within_one_edit};
+pub use survivor::{Keep, Survivorship, golden, survivor};
+pub use text::{fold, is_placeholder};
+pub use verdict::{Action, Verdict};

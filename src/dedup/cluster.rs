@@ -1,0 +1,105 @@
+//! Groups out of pairs, stricter than "connected": a chain of weak links does not merge a town.
+
+/// Bits beyond which one pair cannot outvote the others.
+const CAP: f64 = 12.0;
+/// Pairs that are looked at when two large groups meet.
+const WITNESSES: usize = 400;
+
+/// A scored pair.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edge {
+    pub(super) bits: f64,
+    pub(super) a: u32,
+    pub(super) b: u32,
+}
+
+/// Merges by falling weight; a union is refused when the average weight between the two groups is under `line` bits, or the group
+/// would hold more than `most` records. `score` weighs any pair, also one that was no candidate.
+///
+/// Groups are sorted, those of one record left out; the outcome does not depend on the order of `edges`.
+pub(super) fn groups(
+    count: usize,
+    mut edges: Vec<Edge>,
+    line: f64,
+    most: usize,
+    score: &mut dyn FnMut(u32, u32) -> f64,
+) -> Vec<Vec<usize>> {
+    edges.sort_unstable_by(|x, y| y.bits.total_cmp(&x.bits).then(x.a.cmp(&y.a)).then(x.b.cmp(&y.b)));
+    let mut home: Vec<u32> = (0..count as u32).collect();
+    let mut members: Vec<Vec<u32>> = (0..count as u32).map(|at| vec![at]).collect();
+    for edge in &edges {
+        let (Some(&p), Some(&q)) = (home.get(edge.a as usize), home.get(edge.b as usize)) else { continue };
+        if p == q {
+            continue;
+        }
+        let (left, right) = match (members.get(p as usize), members.get(q as usize)) {
+            (Some(x), Some(y)) if x.len() >= y.len() => ((p, x), (q, y)),
+            (Some(x), Some(y)) => ((q, y), (p, x)),
+            _ => continue,
+        };
+        if left.1.len() + right.1.len() > most || average(left.1, right.1, score) < line {
+            continue;
+        }
+        let (keep, goes) = (left.0, right.0);
+        let moved = members.get_mut(goes as usize).map(std::mem::take).unwrap_or_default();
+        for member in &moved {
+            if let Some(place) = home.get_mut(*member as usize) {
+                *place = keep;
+            }
+        }
+        if let Some(group) = members.get_mut(keep as usize) {
+            group.extend(moved);
+        }
+    }
+    let mut out: Vec<Vec<usize>> = members
+        .into_iter()
+        .filter(|group| group.len() > 1)
+        .map(|group| {
+            let mut group: Vec<usize> = group.into_iter().map(|at| at as usize).collect();
+            group.sort_unstable();
+            group
+        })
+        .collect();
+    out.sort_unstable();
+    out
+}
+
+fn average(left: &[u32], right: &[u32], score: &mut dyn FnMut(u32, u32) -> f64) -> f64 {
+    let all = left.len() * right.len();
+    let step = all.div_ceil(WITNESSES).max(1);
+    let (mut sum, mut seen) = (0.0, 0_usize);
+    for at in (0..all).step_by(step) {
+        if let (Some(a), Some(b)) = (left.get(at / right.len()), right.get(at % right.len())) {
+            sum += score(*a.min(b), *a.max(b)).clamp(-CAP / 2.0, CAP);
+            seen += 1;
+        }
+    }
+    sum / seen.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(a: u32, b: u32, bits: f64) -> Edge {
+        Edge { bits, a, b }
+    }
+
+    #[test]
+    fn a_chain_does_not_merge_a_town() {
+        let edges: Vec<Edge> = (0..50).map(|at| edge(at, at + 1, 3.0)).collect();
+        let mut score = |a: u32, b: u32| if b - a == 1 { 3.0 } else { -10.0 };
+        assert!(groups(51, edges, 0.0, 100, &mut score).iter().all(|group| group.len() == 2));
+    }
+
+    #[test]
+    fn order_of_the_edges_does_not_matter_and_size_is_bounded() {
+        let edges = vec![edge(0, 1, 5.0), edge(1, 2, 4.0), edge(3, 4, 9.0)];
+        let backwards: Vec<Edge> = edges.iter().rev().copied().collect();
+        let mut score = |_: u32, _: u32| 5.0;
+        let found = groups(6, edges.clone(), 0.0, 100, &mut score);
+        assert_eq!(found, [vec![0, 1, 2], vec![3, 4]]);
+        assert_eq!(groups(6, backwards, 0.0, 100, &mut score), found);
+        assert_eq!(groups(6, edges, 0.0, 2, &mut score), [vec![0, 1], vec![3, 4]]);
+    }
+}

@@ -1,0 +1,124 @@
+//! What to do with one record: create, update, merge, or ask.
+
+use serde::{Deserialize, Serialize};
+
+use super::prepared::Prepared;
+use super::score::{Deduper, Match};
+use crate::model::RecordId;
+
+/// The recommended action.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Action<I = RecordId> {
+    /// Nobody like it is known.
+    Create,
+    /// Several known records are the same as this one and as each other: merge them, the first is the best match.
+    Merge(Vec<I>),
+    /// A person should decide; the best match first.
+    Review(Vec<I>),
+    /// It is this one.
+    Update(I),
+}
+
+/// An action and the evidence for it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Verdict<I = RecordId> {
+    /// What to do.
+    pub action: Action<I>,
+    /// Every candidate at or above the review line, once, the best first.
+    pub matches: Vec<(I, Match)>,
+}
+
+impl Deduper {
+    /// Judges a record against the candidates a search brought. A candidate that comes twice counts once.
+    ///
+    /// | at or above the match line | action |
+    /// |---|---|
+    /// | none, and none above the review line | `Create` |
+    /// | one | `Update` |
+    /// | several that are one among themselves | `Merge` |
+    /// | none but some above the review line; several different ones; a hard contradiction (identifier, Jr and Sr) | `Review` |
+    pub fn judge<I: Clone + Ord>(&self, record: &Prepared, candidates: &[(I, &Prepared)]) -> Verdict<I> {
+        let mut scored: Vec<(I, Match, &Prepared)> = Vec::new();
+        for (id, candidate) in candidates {
+            let found = self.compare(record, candidate);
+            if found.score >= self.config.review {
+                match scored.iter_mut().find(|(known, ..)| known == id) {
+                    Some(known) if known.1.score < found.score => *known = (id.clone(), found, candidate),
+                    Some(_) => {}
+                    None => scored.push((id.clone(), found, candidate)),
+                }
+            }
+        }
+        scored.sort_by(|x, y| y.1.score.total_cmp(&x.1.score).then_with(|| x.0.cmp(&y.0)));
+        let sure: Vec<&(I, Match, &Prepared)> = scored.iter().filter(|(_, found, _)| found.score >= self.config.threshold).collect();
+        let doubtful = sure.iter().any(|(_, found, _)| contradicts(found));
+        let ids = |list: &[&(I, Match, &Prepared)]| list.iter().map(|(id, ..)| id.clone()).collect::<Vec<I>>();
+        let action = match sure.as_slice() {
+            [] if scored.is_empty() => Action::Create,
+            [] => Action::Review(scored.iter().map(|(id, ..)| id.clone()).collect()),
+            several if doubtful => Action::Review(ids(several)),
+            [(id, ..)] => Action::Update(id.clone()),
+            several => {
+                let one = several.iter().enumerate().all(|(at, (_, _, x))| {
+                    several.iter().skip(at + 1).all(|(_, _, y)| {
+                        let found = self.compare(x, y);
+                        found.score >= self.config.review && !contradicts(&found)
+                    })
+                });
+                if one { Action::Merge(ids(several)) } else { Action::Review(ids(several)) }
+            }
+        };
+        Verdict { action, matches: scored.into_iter().map(|(id, found, _)| (id, found)).collect() }
+    }
+}
+
+fn contradicts(found: &Match) -> bool {
+    found.reasons.iter().any(|reason| matches!(reason.level.as_str(), "identifier.else" | "generation.else"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dedup::{DedupConfig, Role};
+
+    fn deduper() -> Deduper {
+        Deduper::new(DedupConfig::default()).unwrap()
+    }
+
+    fn person(first: &str, last: &str, email: &str, company: &str) -> Prepared {
+        Prepared::new(&[(Role::First, first), (Role::Last, last), (Role::Email, email), (Role::Company, company)])
+    }
+
+    #[test]
+    fn each_action_has_its_case() {
+        let deduper = deduper();
+        let new = person("Ann", "Keller", "ann.keller@firm.com", "Firm Ltd");
+        let same = person("Anna", "Keller", "Ann.Keller+x@firm.com", "Firm");
+        let also = person("Ann", "Keller", "ann.keller@firm.com", "");
+        let other = person("Bob", "Stone", "bob@other.org", "Other");
+        assert_eq!(deduper.judge(&new, &[("1", &other)]).action, Action::Create);
+        assert_eq!(deduper.judge(&new, &[("1", &other), ("2", &same), ("2", &same)]).action, Action::Update("2"));
+        let merge = deduper.judge(&new, &[("3", &also), ("2", &same)]);
+        assert!(matches!(&merge.action, Action::Merge(ids) if ids.len() == 2), "{:?}", merge.action);
+        assert_eq!(deduper.judge::<&str>(&Prepared::default(), &[("1", &Prepared::default())]).action, Action::Create);
+    }
+
+    #[test]
+    fn the_same_address_alone_is_a_match() {
+        let deduper = deduper();
+        let mail = |address: &str| Prepared::new(&[(Role::Email, address)]);
+        assert!(deduper.compare(&mail("ann@firm.com"), &mail("ANN+x@firm.com")).score >= 0.85);
+        assert!(deduper.compare(&mail("info@firm.com"), &mail("info@firm.com")).score < 0.5);
+    }
+
+    #[test]
+    fn junior_is_not_senior() {
+        let deduper = deduper();
+        let father = Prepared::new(&[(Role::Full, "John Harlow Sr."), (Role::Street, "Elm Road 5"), (Role::Phone, "+1 212 555 0147")]);
+        let son = Prepared::new(&[(Role::Full, "John Harlow Jr."), (Role::Street, "Elm Road 5"), (Role::Phone, "+1 212 555 0147")]);
+        assert!(!matches!(deduper.judge(&son, &[("f", &father)]).action, Action::Update(_) | Action::Merge(_)));
+    }
+}
