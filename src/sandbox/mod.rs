@@ -1,1 +1,46 @@
 //! Pretend CRMs, stateful and strict.
+//!
+//! A [`Sandbox`] is one function from request to answer over a world of records. In process it is an
+//! [`HttpTransport`](crate::http::HttpTransport); [`Sandbox::serve`] puts the same function on a loopback port, for programs in
+//! any language. It knows nothing of this crate's clients: it is written from the vendors' documents, refuses what they
+//! refuse, and so disagrees with a client that is wrong.
+//!
+//! ```
+//! # futures_util::FutureExt::now_or_never(async {
+//! use crm_sync::host::Host;
+//! use crm_sync::sandbox::Sandbox;
+//!
+//! let sandbox = Sandbox::new(Host::manual(1), 1);
+//! let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+//! let request = http::Request::get(format!("{}/services/data/v68.0/limits", access.instance_url))
+//!     .header("authorization", format!("Bearer {}", access.access_token))
+//!     .body(bytes::Bytes::new())
+//!     .unwrap();
+//! let answer = sandbox.transport().send(request).await.unwrap();
+//! assert_eq!(answer.status(), 200);
+//! # }).unwrap();
+//! ```
+//!
+//! The Salesforce face answers at the root (`/services/...`) and below `/salesforce`. Below `/_sandbox/` the sandbox itself is
+//! reached: `GET state`, `DELETE state`, `GET requests`, `DELETE requests`, `GET`, `POST` and `DELETE faults`, `GET` and `POST
+//! options`, `GET clock`, and `GET`, `POST`, `PATCH` and `DELETE records/{object}[/{id}]` to edit as another user of the org.
+//!
+//! With a directory ([`Sandbox::open`]) every write is with the operating system before its answer is given, so that killing
+//! the process loses none.
+//!
+//! This module is outside the crate's semver promise.
+
+mod admin;
+mod api;
+mod call;
+mod fault;
+mod log;
+mod salesforce;
+mod serve;
+mod store;
+mod transport;
+mod world;
+
+pub use api::{RequestRecord, SalesforceAccess, Sandbox};
+pub use fault::{Fault, FaultKind};
+pub use salesforce::{DuplicateRule, FieldDef, FieldKind, ObjectDef, Options, RuleAction};

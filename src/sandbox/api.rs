@@ -1,0 +1,293 @@
+//! The sandbox as its user sees it.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::http::HttpTransport;
+use crate::model::{Fields, RecordId};
+use crate::sandbox::admin;
+use crate::sandbox::call::{Call, Reply};
+use crate::sandbox::fault::Fault;
+use crate::sandbox::log::Log;
+use crate::sandbox::salesforce::{FieldDef, ObjectDef, Options};
+use crate::sandbox::transport::InProcess;
+use crate::sandbox::world::{Face, Outcome, World};
+
+/// A world of pretend CRMs. Clones share it.
+#[derive(Clone)]
+pub struct Sandbox {
+    host: Host,
+    world: Arc<Mutex<World>>,
+}
+
+/// What a client needs to talk to the Salesforce face. The values belong to the seed.
+#[derive(Clone, Serialize)]
+#[non_exhaustive]
+pub struct SalesforceAccess {
+    /// Where `/services/data/...` is reached; also the login host of `/services/oauth2/...`.
+    pub instance_url: String,
+    /// The first access token.
+    pub access_token: String,
+    /// The connected app's consumer key.
+    pub client_id: String,
+    /// The connected app's secret.
+    pub client_secret: String,
+    /// The first refresh token.
+    pub refresh_token: String,
+}
+
+/// Not the credentials.
+impl fmt::Debug for SalesforceAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SalesforceAccess").field("instance_url", &self.instance_url).finish_non_exhaustive()
+    }
+}
+
+/// A request the sandbox has seen.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RequestRecord {
+    /// The method.
+    pub method: String,
+    /// The path, percent-encoded, without the face's prefix.
+    pub path: String,
+    /// The query, as it came.
+    pub query: String,
+    /// The status of the answer; 0 if the connection was dropped.
+    pub status: u16,
+    /// When it came.
+    pub at: Timestamp,
+    /// API calls counted so far, this one included.
+    pub api_calls: u64,
+}
+
+/// Not the query, which may hold personal values.
+impl fmt::Debug for RequestRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {}", self.method, self.path, self.status)
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// The origin to use with [`Sandbox::transport`]; any other works as well.
+    pub const IN_PROCESS_URL: &'static str = "http://localhost";
+
+    /// A fresh world in memory. The same seed and the same requests make the same ids and answers; times come from `host`.
+    pub fn new(host: Host, seed: u64) -> Self {
+        let world = World::new(seed, host.now());
+        Self { host, world: Arc::new(Mutex::new(world)) }
+    }
+
+    /// The world kept in `dir`, or a fresh one if there is none. Rows, tokens, options and added fields come back; faults,
+    /// requests and query locators do not. One process at a time may have the directory open.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Store`] if the directory cannot be used or its log was damaged.
+    pub fn open(host: Host, seed: u64, dir: &Path) -> Result<Self> {
+        let (log, lines) = Log::open(dir)?;
+        let world = World::reopen(seed, host.now(), log, lines)?;
+        Ok(Self { host, world: Arc::new(Mutex::new(world)) })
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sandbox as a transport, without a socket.
+    pub fn transport(&self) -> Arc<dyn HttpTransport> {
+        Arc::new(InProcess::new(self.clone()))
+    }
+
+    /// How to reach the Salesforce face at `base_url`, e.g. `http://127.0.0.1:4000`.
+    pub fn salesforce(&self, base_url: &str) -> SalesforceAccess {
+        let world = self.world();
+        let auth = &world.salesforce.auth;
+        SalesforceAccess {
+            instance_url: base_url.trim_end_matches('/').to_owned(),
+            access_token: auth.access_token.clone(),
+            client_id: auth.client_id.clone(),
+            client_secret: auth.client_secret.clone(),
+            refresh_token: auth.refresh_token.clone(),
+        }
+    }
+
+    /// Adds a fault to the script. Several wait in the order they were added.
+    pub fn fault(&self, fault: Fault) {
+        self.world().faults.add(fault);
+    }
+
+    /// The faults still to come.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.world().faults.pending().to_vec()
+    }
+
+    /// Forgets the script.
+    pub fn clear_faults(&self) {
+        self.world().faults.clear();
+    }
+
+    /// The requests so far, oldest first, at most the last 100,000. Those below `/_sandbox/` are not among them.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.world().requests.iter().cloned().collect()
+    }
+
+    /// Forgets the requests.
+    pub fn clear_requests(&self) {
+        self.world().requests.clear();
+    }
+
+    /// The live rows of a Salesforce object, with all their fields, in the order of their ids.
+    pub fn records(&self, entity: &str) -> Vec<Fields> {
+        self.world().salesforce.records(entity)
+    }
+
+    /// Creates a row as another user of the org. Read-only fields can be set; validation and uniqueness hold.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Validation`] with Salesforce's code; `Config` for an unknown object; `Store` if it cannot be kept.
+    pub fn create(&self, entity: &str, fields: &Fields) -> Result<RecordId> {
+        let fields = fields.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        let mut world = self.world();
+        let id = world.salesforce.edit_create(self.host.now(), entity, &fields)?;
+        world.commit()?;
+        Ok(RecordId::new(id))
+    }
+
+    /// Changes a row as another user of the org; see [`Sandbox::create`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::create`].
+    pub fn update(&self, entity: &str, id: &RecordId, fields: &Fields) -> Result<()> {
+        let fields = fields.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        let mut world = self.world();
+        world.salesforce.edit_update(self.host.now(), entity, id.as_str(), &fields)?;
+        world.commit()
+    }
+
+    /// Deletes a row as another user of the org; see [`Sandbox::create`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::create`].
+    pub fn delete(&self, entity: &str, id: &RecordId) -> Result<()> {
+        let mut world = self.world();
+        world.salesforce.edit_delete(self.host.now(), entity, id.as_str())?;
+        world.commit()
+    }
+
+    /// Adds a field to a Salesforce object, or replaces the one of that name.
+    ///
+    /// # Errors
+    /// `Config` for an unknown object; `Store` if it cannot be kept.
+    pub fn add_field(&self, entity: &str, field: FieldDef) -> Result<()> {
+        let mut world = self.world();
+        world.salesforce.add_field(self.host.now(), entity, field)?;
+        world.commit()
+    }
+
+    /// Adds an object to the Salesforce org.
+    ///
+    /// # Errors
+    /// `Config` if its name or prefix is taken; `Store` if it cannot be kept.
+    pub fn add_object(&self, object: ObjectDef) -> Result<()> {
+        let mut world = self.world();
+        world.salesforce.add_object(self.host.now(), object)?;
+        world.commit()
+    }
+
+    /// The org's settings.
+    pub fn options(&self) -> Options {
+        self.world().salesforce.options.clone()
+    }
+
+    /// Changes the org's settings.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Store`] if they cannot be kept.
+    pub fn set_options(&self, change: impl FnOnce(&mut Options)) -> Result<()> {
+        let mut world = self.world();
+        change(&mut world.salesforce.options);
+        world.commit()
+    }
+
+    /// Ends every session at once; refresh tokens stay good.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Store`] if that cannot be kept.
+    pub fn expire_tokens(&self) -> Result<()> {
+        let mut world = self.world();
+        world.salesforce.auth.expire_all();
+        world.commit()
+    }
+
+    /// Every row of every face, deleted ones too, as `GET /_sandbox/state` shows them.
+    pub fn state(&self) -> Value {
+        admin::state(&self.world())
+    }
+
+    /// The world as it was at the beginning, its tokens too.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Store`] if that cannot be kept.
+    pub fn reset(&self) -> Result<()> {
+        self.world().reset(self.host.now())
+    }
+
+    /// The one function behind the transport and the server.
+    pub(crate) async fn handle(&self, request: http::Request<Bytes>) -> Outcome {
+        let (parts, body) = request.into_parts();
+        let authority = parts
+            .headers
+            .get(http::header::HOST)
+            .and_then(|value| value.to_str().ok())
+            .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
+            .unwrap_or("localhost");
+        let scheme = parts.uri.scheme_str().unwrap_or("http");
+        let path = parts.uri.path();
+        let size: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let mut call = Call {
+            method: parts.method,
+            path: path.to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            body,
+            now: self.host.now(),
+            origin: format!("{scheme}://{authority}"),
+            headers: parts.headers,
+            locked: None,
+        };
+        if path.starts_with("/_sandbox/") {
+            return Outcome::Answer(admin::handle(self, &call).into_response());
+        }
+        let Some((face, rest)) = Face::of(path) else {
+            return Outcome::Answer(Reply::html(http::StatusCode::NOT_FOUND, "<html><body>Not Found</body></html>").into_response());
+        };
+        call.path = rest.to_owned();
+        // URI and headers together are limited to 16,384 bytes (REST API Developer Guide, status codes 414 and 431).
+        if size + target > 16_384 {
+            let status = if target > size { http::StatusCode::URI_TOO_LONG } else { http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE };
+            let page =
+                format!("<h1>Bad Message {}</h1><pre>reason: {}</pre>", status.as_u16(), status.canonical_reason().unwrap_or_default());
+            return Outcome::Answer(Reply::html(status, page).into_response());
+        }
+        let hit = self.world().faults.strike(call.method.as_str(), &call.path);
+        if !hit.delay.is_zero() {
+            self.host.sleep(hit.delay).await;
+            call.now = self.host.now();
+        }
+        self.world().run(face, &mut call, hit.kind.as_ref())
+    }
+}

@@ -1,0 +1,13 @@
+//! SOQL: read, checked against the schema, and run over the tables.
+
+mod dates;
+mod eval;
+mod lexer;
+mod parser;
+mod plan;
+mod render;
+
+pub(crate) use eval::Scope;
+pub(crate) use parser::parse;
+pub(crate) use plan::{Output, Plan, plan};
+pub(crate) use render::{Pages, cursor_id, next_url};

@@ -1,0 +1,208 @@
+//! Everything behind the lock: the faces, the script of faults, the list of requests, the log.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::sandbox::api::RequestRecord;
+use crate::sandbox::call::{Call, Reply};
+use crate::sandbox::fault::{FaultKind, Faults};
+use crate::sandbox::log::Log;
+use crate::sandbox::salesforce::Salesforce;
+
+/// So many requests are remembered.
+const REMEMBERED: usize = 100_000;
+
+/// A vendor's part of the world. A new face gets a variant here and a field in [`World`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Face {
+    Salesforce,
+}
+
+impl Face {
+    /// The face a path belongs to, and the path without the face's prefix.
+    pub(crate) fn of(path: &str) -> Option<(Self, &str)> {
+        if let Some(rest) = path.strip_prefix("/salesforce")
+            && rest.starts_with('/')
+        {
+            return Some((Self::Salesforce, rest));
+        }
+        Salesforce::owns(path).then_some((Self::Salesforce, path))
+    }
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Answer(http::Response<Bytes>),
+    /// The connection breaks without an answer.
+    Dropped,
+    /// The connection breaks after so many bytes of the body.
+    Truncated(http::Response<Bytes>, usize),
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    seed: u64,
+    pub(crate) salesforce: Salesforce,
+    pub(crate) faults: Faults,
+    pub(crate) requests: VecDeque<RequestRecord>,
+    log: Option<Log>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, now: Timestamp) -> Self {
+        let mut salesforce = Salesforce::new(seed, now);
+        salesforce.committed();
+        Self { seed, salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
+    }
+
+    /// The world that `log` tells of, and the log made short.
+    pub(crate) fn reopen(seed: u64, now: Timestamp, mut log: Log, lines: Vec<Value>) -> Result<Self> {
+        let mut world = Self::new(seed, now);
+        for mut line in lines {
+            if let Some(part) = line.get_mut("salesforce") {
+                world.salesforce.replay(now, part.take())?;
+            }
+        }
+        log.compact(&world.snapshot()?)?;
+        world.log = Some(log);
+        Ok(world)
+    }
+
+    fn snapshot(&self) -> Result<Value> {
+        let part = self.salesforce.snapshot().ok_or_else(|| Error::internal("the world does not serialise"))?;
+        Ok(json!({"salesforce": part}))
+    }
+
+    /// Back to the beginning, script, requests and log too.
+    pub(crate) fn reset(&mut self, now: Timestamp) -> Result<()> {
+        let log = self.log.take();
+        *self = Self::new(self.seed, now);
+        self.log = log;
+        let snapshot = self.snapshot()?;
+        match &mut self.log {
+            Some(log) => log.compact(&snapshot),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes what has changed last; if that fails, it has not happened.
+    pub(crate) fn commit(&mut self) -> Result<()> {
+        if !self.salesforce.is_dirty() {
+            return Ok(());
+        }
+        if let Some(log) = &mut self.log
+            && let Some(part) = self.salesforce.pending()
+            && let Err(error) = log.append(&json!({"salesforce": part}))
+        {
+            self.salesforce.discarded();
+            return Err(error);
+        }
+        self.salesforce.committed();
+        Ok(())
+    }
+
+    /// Answers a request to a face, as the fault wants it.
+    pub(crate) fn run(&mut self, face: Face, call: &mut Call, fault: Option<&FaultKind>) -> Outcome {
+        let early = match fault {
+            Some(FaultKind::DropBefore) => {
+                self.remember(call, 0);
+                return Outcome::Dropped;
+            }
+            Some(FaultKind::TooManyRequests { retry_after }) => {
+                let reply = Reply::html(StatusCode::TOO_MANY_REQUESTS, "<html><body>Too Many Requests</body></html>");
+                Some(after(reply, retry_after.as_ref()))
+            }
+            Some(FaultKind::Unavailable { html, retry_after }) => {
+                let page = "<html><head><title>Service Unavailable</title></head><body>We are down for maintenance.</body></html>";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let reply = if *html { Reply::html(status, page) } else { Reply::empty(status) };
+                Some(after(reply, retry_after.as_ref()))
+            }
+            Some(FaultKind::RequestLimit { concurrent }) => {
+                let message = if *concurrent {
+                    "ConcurrentPerOrgLongTxn Limit exceeded. ConcurrentRequests (Concurrent API Requests) Limit exceeded."
+                } else {
+                    "TotalRequests Limit exceeded."
+                };
+                let body = json!([{"message": message, "errorCode": "REQUEST_LIMIT_EXCEEDED"}]);
+                Some(Reply::json(StatusCode::FORBIDDEN, body))
+            }
+            Some(FaultKind::Status { status, body }) => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Some(if body.is_null() { Reply::empty(status) } else { Reply::json(status, body.clone()) })
+            }
+            Some(FaultKind::ExpireToken) => {
+                if let Some((_, token)) = call.header("authorization").and_then(|value| value.split_once(' ')) {
+                    let token = token.trim().to_owned();
+                    self.salesforce.auth.expire(&token);
+                }
+                None
+            }
+            Some(FaultKind::RowLock { rows }) => {
+                call.locked = Some(rows.clone());
+                None
+            }
+            _ => None,
+        };
+        let reply = match early {
+            Some(reply) => reply,
+            None => match face {
+                Face::Salesforce => self.salesforce.handle(call),
+            },
+        };
+        let reply = match self.commit() {
+            Ok(()) => reply,
+            Err(_) => {
+                let body = json!([{"message": "the change could not be stored", "errorCode": "SERVER_UNAVAILABLE"}]);
+                Reply::json(StatusCode::SERVICE_UNAVAILABLE, body)
+            }
+        };
+        let head = call.method == http::Method::HEAD;
+        let mut response = reply.into_response();
+        if head {
+            *response.body_mut() = Bytes::new();
+        }
+        match fault {
+            Some(FaultKind::DropAfter) => {
+                self.remember(call, 0);
+                Outcome::Dropped
+            }
+            Some(FaultKind::Truncate) if !response.body().is_empty() => {
+                self.remember(call, response.status().as_u16());
+                let half = response.body().len() / 2;
+                Outcome::Truncated(response, half)
+            }
+            _ => {
+                self.remember(call, response.status().as_u16());
+                Outcome::Answer(response)
+            }
+        }
+    }
+
+    fn remember(&mut self, call: &Call, status: u16) {
+        if self.requests.len() >= REMEMBERED {
+            self.requests.pop_front();
+        }
+        self.requests.push_back(RequestRecord {
+            method: call.method.as_str().to_owned(),
+            path: call.path.clone(),
+            query: call.query.clone(),
+            status,
+            at: call.now,
+            api_calls: self.salesforce.usage.calls,
+        });
+    }
+}
+
+fn after(reply: Reply, retry_after: Option<&String>) -> Reply {
+    match retry_after {
+        Some(value) => reply.header("retry-after", value.clone()),
+        None => reply,
+    }
+}
