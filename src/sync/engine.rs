@@ -1,0 +1,206 @@
+//! The engine: one entity of one connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::adapter::CrmAdapter;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::mapping::Mapping;
+use crate::model::{Entity, EntitySchema, FieldType};
+use crate::pace::RetryPolicy;
+use crate::store::Store;
+use crate::sync::guarantee::Guarantee;
+
+/// Syncs one entity of one connection. Cheap to clone; all state is in the store.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) adapter: Arc<dyn CrmAdapter>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) host: Host,
+    pub(crate) mapping: Mapping,
+    pub(crate) entity: Entity,
+    pub(crate) types: HashMap<String, FieldType>,
+    pub(crate) key_length: Option<u32>,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) match_field: Option<String>,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) batch_size: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) search_lag: std::time::Duration,
+}
+
+impl Engine {
+    /// An engine for `entity`, whose fields `schema` describes and `mapping` fills.
+    pub fn builder(
+        adapter: Arc<dyn CrmAdapter>,
+        store: Arc<dyn Store>,
+        host: Host,
+        schema: EntitySchema,
+        mapping: Mapping,
+    ) -> EngineBuilder {
+        EngineBuilder {
+            adapter,
+            store,
+            host,
+            schema,
+            mapping,
+            key: None,
+            match_field: None,
+            policy: RetryPolicy::default(),
+            batch_size: 200,
+            in_flight: 1,
+            search_lag: std::time::Duration::from_secs(60),
+        }
+    }
+
+    /// How safe creates are, by the CRM's own metadata.
+    pub fn guarantee(&self) -> &Guarantee {
+        &self.inner.guarantee
+    }
+
+    /// The CRM's entity.
+    pub fn entity(&self) -> &Entity {
+        &self.inner.entity
+    }
+}
+
+impl Inner {
+    pub(crate) fn connection(&self) -> &str {
+        self.adapter.name()
+    }
+
+    pub(crate) fn field_type(&self, field: &str) -> FieldType {
+        self.types.get(field).cloned().unwrap_or_default()
+    }
+
+    /// Runs a read until it answers or the policy gives up.
+    pub(crate) async fn reading<T, F>(&self, read: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let started = self.host.monotonic();
+        let mut attempt = 1;
+        loop {
+            match read().await {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    let elapsed = self.host.monotonic().saturating_sub(started);
+                    match self.policy.next_wait_repeatable(&error, attempt, elapsed, self.host.random()) {
+                        Some(wait) => self.host.sleep(wait).await,
+                        None => return Err(error),
+                    }
+                    attempt += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Puts an [`Engine`] together.
+#[derive(Debug)]
+pub struct EngineBuilder {
+    adapter: Arc<dyn CrmAdapter>,
+    store: Arc<dyn Store>,
+    host: Host,
+    schema: EntitySchema,
+    mapping: Mapping,
+    key: Option<String>,
+    match_field: Option<String>,
+    policy: RetryPolicy,
+    batch_size: usize,
+    in_flight: usize,
+    search_lag: std::time::Duration,
+}
+
+impl EngineBuilder {
+    /// The CRM's field that holds the host's id. Without one, creates carry no guarantee.
+    #[must_use]
+    pub fn external_key(mut self, field: impl Into<String>) -> Self {
+        self.key = Some(field.into());
+        self
+    }
+
+    /// A CRM field (an e-mail address) by which records that were not made by us are recognised: a single hit is taken over
+    /// and updated, several are held for review.
+    #[must_use]
+    pub fn match_on(mut self, field: impl Into<String>) -> Self {
+        self.match_field = Some(field.into());
+        self
+    }
+
+    /// When and how often to repeat. Default: that of the original guide (1 s doubling to 60 s, five attempts).
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Records in one write call; the adapter's own limit holds as well. Default: 200.
+    #[must_use]
+    pub fn batch_size(mut self, records: usize) -> Self {
+        self.batch_size = records.max(1);
+        self
+    }
+
+    /// Write calls under way at once. Default: 1, which never lets two calls lock the same parent record.
+    #[must_use]
+    pub fn in_flight(mut self, calls: usize) -> Self {
+        self.in_flight = calls.max(1);
+        self
+    }
+
+    /// How long the CRM's search may lag behind its writes. Default: 60 s. Only for [`Guarantee::ProbedWithLag`].
+    #[must_use]
+    pub fn search_lag(mut self, lag: std::time::Duration) -> Self {
+        self.search_lag = lag;
+        self
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Config`] if the key or the match field does not exist or cannot do what it is for, or if the
+    /// mapping fills the key field itself.
+    pub fn build(self) -> Result<Engine> {
+        let guarantee = Guarantee::of(self.key.as_deref(), &self.schema, self.adapter.capabilities())?;
+        let entity = self.schema.entity.clone();
+        if let Some(key) = guarantee.field()
+            && self.mapping.targets().iter().any(|target| target.name == key)
+        {
+            return Err(Error::config(format!(
+                "the mapping writes {entity}.{key}, which holds the host's id; map another field or choose another key"
+            )));
+        }
+        let match_field = match &self.match_field {
+            None => None,
+            Some(name) => match self.schema.field(name) {
+                Some(field) if field.filterable => Some(field.name.clone()),
+                Some(_) => return Err(Error::config(format!("{entity}.{name} cannot be searched, so records cannot be recognised by it"))),
+                None => return Err(Error::config(format!("{entity} has no field {name}, or this user may not see it"))),
+            },
+        };
+        let most = self.adapter.capabilities().bulk_max_ops;
+        let inner = Inner {
+            types: self.schema.fields.iter().map(|field| (field.name.clone(), field.kind.clone())).collect(),
+            key_length: guarantee.field().and_then(|key| self.schema.field(key)).and_then(|field| field.max_length),
+            batch_size: if most == 0 { self.batch_size } else { self.batch_size.min(most) },
+            adapter: self.adapter,
+            store: self.store,
+            host: self.host,
+            mapping: self.mapping,
+            entity,
+            guarantee,
+            match_field,
+            policy: self.policy,
+            in_flight: self.in_flight,
+            search_lag: self.search_lag,
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+}
