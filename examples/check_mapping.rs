@@ -1,0 +1,165 @@
+//! Checks a mapping file against a CRM before anything is sent.
+//!
+//! `cargo run --example check_mapping -- --mapping FILE --crm salesforce --entity lead [--url U --token T]`
+//!
+//! With `--url` the fields are those of the live CRM; without, those of the Salesforce sandbox in this process. The token may
+//! also stand in the environment variable `CRM_TOKEN`, where the list of processes does not show it. Exits with 1 if the
+//! mapping has errors, with 0 if it has none or warnings only, with 2 if the command line is wrong.
+
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its user")]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crm_sync::adapter::CrmAdapter;
+use crm_sync::error::chain;
+use crm_sync::host::Host;
+use crm_sync::http::ReqwestTransport;
+use crm_sync::mapping::{Mapping, MappingSet};
+use crm_sync::model::{Entity, EntitySchema};
+use crm_sync::salesforce::{Salesforce, SalesforceConfig};
+use crm_sync::sandbox::Sandbox;
+
+const USAGE: &str = "usage: check_mapping --mapping FILE --crm salesforce --entity NAME [--object NAME] [--url URL --token TOKEN]
+
+  --mapping FILE   the mapping file (.yaml, .yml, .toml or .json)
+  --crm NAME       the section of the file; the CRM is Salesforce
+  --entity NAME    the entity in that section, e.g. lead
+  --object NAME    what the CRM calls the entity, if it is not the same word, e.g. Invoice__c
+  --url URL        the instance to ask, e.g. https://acme.my.salesforce.com; the sandbox in this process without
+  --token TOKEN    an access token for it; or the environment variable CRM_TOKEN";
+
+#[derive(Default)]
+struct Flags {
+    mapping: String,
+    crm: String,
+    entity: String,
+    object: Option<String>,
+    server: Option<(String, String)>,
+}
+
+/// `None` if the user asked for help.
+fn flags(mut args: impl Iterator<Item = String>) -> Result<Option<Flags>, String> {
+    let (mut mapping, mut crm, mut entity, mut object, mut url, mut token) = (None, None, None, None, None, None);
+    while let Some(flag) = args.next() {
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (flag, None),
+        };
+        let slot = match name.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--mapping" => &mut mapping,
+            "--crm" => &mut crm,
+            "--entity" => &mut entity,
+            "--object" => &mut object,
+            "--url" => &mut url,
+            "--token" => &mut token,
+            _ => return Err(format!("unknown argument {name}\n\n{USAGE}")),
+        };
+        let value = value.or_else(|| args.next()).filter(|value| !value.is_empty());
+        *slot = Some(value.ok_or_else(|| format!("{name} needs a value\n\n{USAGE}"))?);
+    }
+    let needed = |value: Option<String>, name: &str| value.ok_or_else(|| format!("{name} is missing\n\n{USAGE}"));
+    let server = match url {
+        None if token.is_some() => return Err(format!("--token goes with --url\n\n{USAGE}")),
+        None => None,
+        Some(url) => {
+            let token = token.or_else(|| std::env::var("CRM_TOKEN").ok().filter(|token| !token.is_empty()));
+            Some((url, needed(token, "--token (or the environment variable CRM_TOKEN)")?))
+        }
+    };
+    let flags =
+        Flags { mapping: needed(mapping, "--mapping")?, crm: needed(crm, "--crm")?, entity: needed(entity, "--entity")?, object, server };
+    if !flags.crm.eq_ignore_ascii_case("salesforce") {
+        return Err(format!("--crm {}: the only CRM this program can ask is salesforce", flags.crm));
+    }
+    Ok(Some(flags))
+}
+
+/// The objects of Salesforce are spelt with a capital; hosts like to write `lead`.
+fn object(flags: &Flags) -> Entity {
+    let name = flags.object.clone().unwrap_or_else(|| {
+        let mut chars = flags.entity.chars();
+        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    });
+    Entity::new(name)
+}
+
+async fn schema(flags: &Flags) -> Result<EntitySchema, String> {
+    let host = Host::tokio();
+    let object = object(flags);
+    let (config, transport, place) = match &flags.server {
+        Some((url, token)) => {
+            let transport = if is_loopback(url) { ReqwestTransport::loopback() } else { ReqwestTransport::builder().build() };
+            let transport = transport.map_err(|error| chain(&error))?;
+            (SalesforceConfig::with_access_token(url.as_str(), token.clone().into()), Arc::new(transport) as _, url.as_str())
+        }
+        None => {
+            let sandbox = Sandbox::new(host.clone(), 1);
+            let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+            (
+                SalesforceConfig::with_access_token(&access.instance_url, access.access_token.into()),
+                sandbox.transport(),
+                "the sandbox in this process",
+            )
+        }
+    };
+    let crm = Salesforce::new(config, transport, host).map_err(|error| chain(&error))?;
+    crm.describe(&object)
+        .await
+        .map_err(|error| format!("{place} does not describe {object}: {}; check --url, --token and --object", chain(&error)))
+}
+
+fn is_loopback(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").unwrap_or_default();
+    ["127.0.0.1", "localhost", "[::1]"]
+        .iter()
+        .any(|host| rest.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':') || rest.starts_with('/')))
+}
+
+/// The warnings, rendered.
+async fn check(flags: &Flags) -> Result<String, String> {
+    let file = &flags.mapping;
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: cannot be read ({error})"))?;
+    let set = MappingSet::from_path_text(&text, file).map_err(|problems| problems.to_string())?;
+    let config = set.require(&flags.crm, &flags.entity).map_err(|problems| problems.to_string())?;
+    let schema = schema(flags).await?;
+    let mapping = Mapping::compile(config, Some(&schema)).map_err(|problems| problems.to_string())?;
+    let warnings = mapping.warnings();
+    let summary = format!(
+        "{file}: {} {} maps {} fields to {}, version {}, {} warning{}",
+        mapping.crm(),
+        mapping.entity(),
+        mapping.host_fields().len(),
+        schema.entity,
+        mapping.version(),
+        warnings.len(),
+        if warnings.len() == 1 { "" } else { "s" }
+    );
+    Ok(if warnings.is_empty() { summary } else { format!("{warnings}\n\n{summary}") })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let flags = match flags(std::env::args().skip(1)) {
+        Ok(Some(flags)) => flags,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    match check(&flags).await {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
