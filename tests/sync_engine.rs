@@ -353,3 +353,28 @@ async fn rows_that_cannot_be_mapped_name_the_field_and_never_the_value() {
     assert!(plan.rows[3].reason.contains("more than once"));
     assert!(!format!("{plan}{plan:?}").contains("secret"));
 }
+
+#[tokio::test]
+async fn a_stream_of_records_is_synced_chunk_by_chunk() {
+    let world = World::new(14);
+    let engine = world.engine(KEY).await;
+    let input = || futures_util::stream::iter(leads(4_500).into_iter().chain([Incoming::new("bad", fields(json!({"company": "C"})))]));
+
+    // Trouble that concerns everybody: one error, at the end, and nothing is sent after it however long the stream is polled.
+    world.sandbox.fault(Fault::new(FaultKind::RequestLimit { concurrent: false }).method("PATCH").skip(11).always());
+    let items: Vec<_> = engine.batch(input()).collect().await;
+    assert_eq!(items.iter().filter(|item| item.is_err()).count(), 1);
+    assert!(items.last().unwrap().is_err());
+    assert_eq!((items.len() - 1, world.leads(), world.writes()), (2_200, 2_200, 12));
+
+    world.sandbox.clear_faults();
+    let outcome = |items: &[crm_sync::error::Result<Applied>], wanted: &str| {
+        items.iter().filter(|item| format!("{:?}", item.as_ref().unwrap().outcome).starts_with(wanted)).count()
+    };
+    let items: Vec<_> = engine.batch(input()).collect().await;
+    assert_eq!((items.len(), outcome(&items, "Created"), outcome(&items, "NotWritten { action: Skip")), (4_501, 2_300, 2_200));
+    assert_eq!(outcome(&items, "NotWritten { action: Invalid"), 1);
+    world.sandbox.clear_requests();
+    let items: Vec<_> = engine.batch(input()).collect().await;
+    assert_eq!((outcome(&items, "NotWritten { action: Skip"), world.writes(), world.leads()), (4_500, 0, 4_500));
+}

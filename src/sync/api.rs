@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::model::{Fields, RecordId};
+use crate::sync::plan::Action;
 
 /// A record of the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,13 @@ pub enum Outcome {
     Failed(Error),
     /// The record was synced by somebody else since the plan was made; plan again.
     Moved,
+    /// Nothing was to be written ([`crate::sync::Engine::batch`] only).
+    NotWritten {
+        /// Skip, review or invalid.
+        action: Action,
+        /// Why.
+        reason: String,
+    },
     /// The record was changed.
     Updated(RecordId),
 }

@@ -1,5 +1,7 @@
 //! Carrying a plan out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream};
@@ -20,7 +22,8 @@ impl Engine {
     ///
     /// Each chunk is: intents into the store, one write call, results into the store. A record the CRM refuses is an item of
     /// the stream; what concerns all of them (no credential, no connection, no allowance, no store) is the stream's last item,
-    /// as an error, and what was not sent by then stays for the next run. Dropping the stream is safe at any time: a write that
+    /// as an error, and what was not sent by then stays for the next run (with several calls in flight, those under way are still
+    /// reported). Dropping the stream is safe at any time: a write that
     /// was under way is an open intent, which [`Engine::resolve`] answers.
     ///
     /// Rows whose record was written by somebody else since the plan was made come back as [`Outcome::Moved`].
@@ -33,15 +36,19 @@ impl Engine {
         }
         let known = of(Action::Skip).into_iter().filter(|row| !row.hash.is_empty()).collect::<Vec<_>>();
         let remember = stream::once(async move { inner.remember(plan, &known).await }).map_ok(|()| (Vec::new(), None));
-        let write = stream::iter(chunks).map(move |rows| async move { inner.write(plan, &rows).await }).buffered(inner.in_flight);
-        let mut failed = false;
+        // Once a chunk has failed no other one is begun, even if the stream is polled on.
+        let failed = Arc::new(AtomicBool::new(false));
+        let begin = Arc::clone(&failed);
+        let write = stream::iter(chunks)
+            .take_while(move |_| std::future::ready(!begin.load(Ordering::Relaxed)))
+            .map(move |rows| async move { inner.write(plan, &rows).await })
+            .buffered(inner.in_flight);
         remember
             .chain(write)
-            // The first error is the last item.
-            .take_while(move |chunk| {
-                let go_on = !failed;
-                failed |= !matches!(chunk, Ok((_, None)));
-                std::future::ready(go_on)
+            .inspect(move |chunk| {
+                if !matches!(chunk, Ok((_, None))) {
+                    failed.store(true, Ordering::Relaxed);
+                }
             })
             .map_ok(|(applied, fatal): Chunk| stream::iter(applied.into_iter().map(Ok).chain(fatal.map(Err))))
             .try_flatten()
@@ -220,7 +227,7 @@ impl Inner {
                         parked::put(&mut batch, connection, &self.entity, &row.local, &refusal)?;
                     }
                 }
-                Outcome::Moved => ledger::close(&mut batch, connection, intent)?,
+                Outcome::Moved | Outcome::NotWritten { .. } => ledger::close(&mut batch, connection, intent)?,
             }
             applied.push(Applied { local: row.local.clone(), outcome });
         }

@@ -9,6 +9,7 @@
 
 mod api;
 mod apply;
+mod batch;
 mod decide;
 mod engine;
 mod guarantee;
