@@ -66,12 +66,19 @@ text_newtype! {
 }
 
 /// A value of a unique field that names a record from outside.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExternalKey {
     /// The unique field, in the CRM's spelling.
     pub field: String,
     /// Its value. Never empty.
     pub value: String,
+}
+
+/// The field only: the value may be personal.
+impl fmt::Debug for ExternalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExternalKey({})", self.field)
+    }
 }
 
 impl ExternalKey {

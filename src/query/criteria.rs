@@ -1,5 +1,7 @@
 //! Conditions as data.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,7 +25,9 @@ pub enum Operator {
 }
 
 /// A condition on the fields of a record, named in the CRM's spelling.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// `Debug` shows its form without the values, which may be personal; `Display` is the text that [`Criteria::parse`] reads.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Criteria {
@@ -68,6 +72,21 @@ pub enum Criteria {
         /// The beginning, literally.
         text: String,
     },
+}
+
+impl fmt::Debug for Criteria {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(parts) => f.debug_tuple("All").field(parts).finish(),
+            Self::Any(parts) => f.debug_tuple("Any").field(parts).finish(),
+            Self::Not(part) => f.debug_tuple("Not").field(part).finish(),
+            Self::Compare { field, op, .. } => write!(f, "{field} {op:?} …"),
+            Self::Contains { field, .. } => write!(f, "{field} Contains …"),
+            Self::In { field, values } => write!(f, "{field} In {} values", values.len()),
+            Self::IsNull { field } => write!(f, "{field} IsNull"),
+            Self::StartsWith { field, .. } => write!(f, "{field} StartsWith …"),
+        }
+    }
 }
 
 impl Criteria {
@@ -167,6 +186,12 @@ mod tests {
     fn null_is_not_a_value_to_compare_with() {
         assert_eq!(Criteria::eq("A", Value::Null), Criteria::IsNull { field: "A".to_owned() });
         assert!(matches!(Criteria::ne("A", Value::Null), Criteria::Not(_)));
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let criteria = Criteria::eq("Email", "secret").and(Criteria::one_of("Name", ["secret"]));
+        assert_eq!(format!("{criteria:?}"), "All([Email Eq …, Name In 1 values])");
     }
 
     #[test]
