@@ -272,7 +272,7 @@ async fn what_the_crm_refuses_is_parked_until_it_changes() {
     let world = World::new(10);
     let engine = world.engine(KEY).await;
     let mut input = leads(3);
-    // Longer than a number of this field can be; the mapping cannot know the org's own rules, so a duplicate rule stands for them.
+    // A rule of the org's own refuses the next call, whichever it is.
     world.sandbox.fault(Fault::new(FaultKind::Status {
         status: 400,
         body: json!([{"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no", "fields": ["Company"]}]),

@@ -22,9 +22,9 @@ impl Engine {
     ///
     /// Each chunk is: intents into the store, one write call, results into the store. A record the CRM refuses is an item of
     /// the stream; what concerns all of them (no credential, no connection, no allowance, no store) is the stream's last item,
-    /// as an error, and what was not sent by then stays for the next run (with several calls in flight, those under way are still
-    /// reported). Dropping the stream is safe at any time: a write that
-    /// was under way is an open intent, which [`Engine::resolve`] answers.
+    /// as an error, and what was not sent by then stays for the next run (with several calls in flight, those under way are
+    /// still reported). Dropping the stream is safe at any time: a write that was under way is an open intent, which
+    /// [`Engine::resolve`] answers.
     ///
     /// Rows whose record was written by somebody else since the plan was made come back as [`Outcome::Moved`].
     pub fn apply<'a>(&'a self, plan: &'a Plan) -> BoxStream<'a, Result<Applied>> {

@@ -16,8 +16,9 @@ impl Engine {
     /// Finds out what became of the writes that were under way when the process ended, or that got no answer. Call it before
     /// the first plan of a run, when no other process applies a plan to the same entity.
     ///
-    /// Creates are looked for by the key or marker they carried. Updates are closed, and marked so that
-    /// the next plan reads the record: they write absolute values, so it writes what is still missing. Without a guarantee a create stays open until [`Engine::answer`].
+    /// Creates are looked for by the key or marker they carried. Updates are closed, and marked so that the next plan reads the
+    /// record: they write absolute values, so it writes what is still missing. Without a guarantee a create stays open until
+    /// [`Engine::answer`].
     ///
     /// # Errors
     /// Those of the store and of the CRM's search.
