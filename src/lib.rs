@@ -79,16 +79,23 @@ pub mod adapter;
 pub mod auth;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "custom")]
+pub mod custom;
 pub mod dedup;
 pub mod error;
 pub mod host;
 pub mod http;
+#[cfg(feature = "hubspot")]
+pub mod hubspot;
 pub mod layer;
 pub mod mapping;
 pub mod model;
 pub mod observe;
 pub mod pace;
+#[cfg(feature = "pipedrive")]
+pub mod pipedrive;
 pub mod query;
+pub mod queue;
 pub mod rest;
 #[cfg(feature = "salesforce")]
 pub mod salesforce;
@@ -97,6 +104,7 @@ pub mod sandbox;
 mod sql;
 pub mod store;
 pub mod sync;
+pub mod webhook;
 
 /// The README's example is compiled and run.
 #[cfg(all(doctest, feature = "sandbox", feature = "salesforce", feature = "reqwest"))]

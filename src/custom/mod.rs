@@ -1,0 +1,1 @@
+//! Any other CRM: a REST API described as data.

@@ -1,0 +1,1 @@
+//! Work that waits: lanes of entries, leased with fencing tokens, settled once.

@@ -1,0 +1,1 @@
+//! Webhooks: raw bytes in, a verified event out.
