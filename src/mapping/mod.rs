@@ -6,7 +6,7 @@
 
 mod compile;
 mod config;
-mod diagnostic;
+pub(crate) mod diagnostic;
 mod diff;
 mod email;
 mod encode;
@@ -15,15 +15,15 @@ mod field;
 pub mod formula;
 mod inbound;
 mod long_form;
-mod node;
+pub(crate) mod node;
 mod outbound;
 mod path;
 mod picklist;
 mod plan;
-mod read;
+pub(crate) mod read;
 mod record;
-mod source;
-mod suggest;
+pub(crate) mod source;
+pub(crate) mod suggest;
 
 pub use config::{MappingConfig, MappingSet};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, code};
