@@ -296,7 +296,7 @@ pub(super) fn encode(body: &Value, encoding: BodyEncoding, headers: &mut HeaderM
             let Value::Object(members) = body else { return Err(Error::config("a form body must be an object")) };
             let mut form = Serializer::new(String::new());
             for (name, value) in members {
-                flatten(&mut form, name.clone(), value)?;
+                flatten(&mut form, name, value)?;
             }
             ("application/x-www-form-urlencoded", form.finish().into())
         }
@@ -306,12 +306,12 @@ pub(super) fn encode(body: &Value, encoding: BodyEncoding, headers: &mut HeaderM
 }
 
 /// Members of members in brackets, as PHP and Rails read them.
-fn flatten(form: &mut Serializer<'_, String>, name: String, value: &Value) -> Result<()> {
+fn flatten(form: &mut Serializer<'_, String>, name: &str, value: &Value) -> Result<()> {
     match value {
-        Value::Object(members) => members.iter().try_for_each(|(key, value)| flatten(form, format!("{name}[{key}]"), value)),
-        Value::Array(items) => items.iter().try_for_each(|item| flatten(form, format!("{name}[]"), item)),
+        Value::Object(members) => members.iter().try_for_each(|(key, value)| flatten(form, &format!("{name}[{key}]"), value)),
+        Value::Array(items) => items.iter().try_for_each(|item| flatten(form, &format!("{name}[]"), item)),
         plain => {
-            form.append_pair(&name, &said(plain)?);
+            form.append_pair(name, &said(plain)?);
             Ok(())
         }
     }

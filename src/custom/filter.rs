@@ -323,7 +323,7 @@ impl FilterSpec {
                 .map(|value| plain_text(template, &Names::default().with("field", &field).with("value", &quoted(value)?)));
             return Ok(Some(format!("({})", pieces.collect::<Result<Vec<_>>>()?.join(between))));
         }
-        let value = clause.values.first().map(|value| quoted(value)).transpose()?.unwrap_or_default();
+        let value = clause.values.first().map(quoted).transpose()?.unwrap_or_default();
         plain_text(template, &Names::default().with("field", &field).with("value", &value)).map(Some)
     }
 

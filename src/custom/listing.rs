@@ -71,10 +71,7 @@ impl Custom {
             let header = op.total_header.as_deref().and_then(|name| answer.headers().get(name));
             header.and_then(|value| value.to_str().ok()?.trim().parse().ok())
         });
-        let next = match self.shared.hooks.next_page(listing.entity, &answer) {
-            Some(next) => Some(next.map(Place::Link)),
-            None => None,
-        };
+        let next = self.shared.hooks.next_page(listing.entity, &answer).map(|next| next.map(Place::Link));
         let paths = op.records.as_ref().or(listing.spec.records.as_ref()).cloned().unwrap_or_default();
         let items = items(&body, &paths)?;
         let next = match next {

@@ -271,12 +271,9 @@ fn list<'a>(text: &'a str, time: &str, signature: &str) -> Result<(Option<&'a st
             return Err(SignatureError::TooManySignatures(MOST_SIGNATURES));
         }
         match part.trim().split_once('=') {
-            Some((name, value)) if name == time => {
-                // Two times would leave open which one is signed.
-                if at.replace(value).is_some() {
-                    return Err(SignatureError::BadTimestamp);
-                }
-            }
+            // Two times would leave open which one is signed.
+            Some((name, value)) if name == time && at.replace(value).is_some() => return Err(SignatureError::BadTimestamp),
+            Some((name, _)) if name == time => {}
             Some((name, value)) if name == signature => given.push(value),
             _ => {}
         }
