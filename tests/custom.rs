@@ -1,5 +1,7 @@
 //! The declarative adapter: definitions that cannot work are refused with their place; those that can are followed.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
