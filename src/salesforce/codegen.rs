@@ -6,7 +6,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::error::Result;
 use crate::model::{EntitySchema, FieldSchema, FieldType, Picklist};
+use crate::rest::decode_error;
+use crate::salesforce::schema::ObjectDescribe;
 
 /// A module with a type for each schema, in order, and an enum for each of their picklists.
 ///
@@ -15,14 +18,22 @@ use crate::model::{EntitySchema, FieldSchema, FieldType, Picklist};
 /// texts as Salesforce writes them, picklists are enums with a variant for values the description does not know, and what no
 /// member names is in `other`.
 pub fn module(schemas: &[EntitySchema]) -> String {
-    let mut out =
-        String::from("//! Generated from the org's descriptions; changes will be lost.\n\nuse serde::{Deserialize, Serialize};\n");
+    let mut out = String::from("// Generated from the org's descriptions; changes will be lost.\n\nuse serde::{Deserialize, Serialize};\n");
     let mut taken = BTreeSet::new();
     for schema in schemas {
         let name = unique(&mut taken, type_name(schema.entity.as_str()));
         object(&mut out, &mut taken, schema, &name);
     }
     out
+}
+
+/// The schema in the body of `GET /sobjects/{entity}/describe`, for programs that keep descriptions as files.
+///
+/// # Errors
+/// [`crate::error::ErrorKind::Decode`] if it is no description.
+pub fn schema(describe: &[u8]) -> Result<EntitySchema> {
+    let described: ObjectDescribe = serde_json::from_slice(describe).map_err(|error| decode_error(describe, &error))?;
+    Ok(described.into_parts().0)
 }
 
 fn object(out: &mut String, taken: &mut BTreeSet<String>, schema: &EntitySchema, name: &str) {
@@ -54,14 +65,14 @@ fn object(out: &mut String, taken: &mut BTreeSet<String>, schema: &EntitySchema,
     out.push_str(&enums);
 }
 
-/// rustfmt breaks an attribute that would pass column 100.
+/// rustfmt breaks an attribute whose arguments take more than 70 columns.
 fn attribute(out: &mut String, name: &str) {
-    let one = format!("    #[serde(rename = \"{name}\", skip_serializing_if = \"Option::is_none\")]");
-    if one.len() <= 100 {
-        out.push_str(&one);
-        out.push('\n');
+    let arguments = [format!("rename = \"{name}\""), "skip_serializing_if = \"Option::is_none\"".to_owned()];
+    let one = arguments.join(", ");
+    if one.len() <= 70 {
+        let _ = writeln!(out, "    #[serde({one})]");
     } else {
-        let _ = write!(out, "    #[serde(\n        rename = \"{name}\",\n        skip_serializing_if = \"Option::is_none\"\n    )]\n");
+        let _ = write!(out, "    #[serde(\n        {}\n    )]\n", arguments.join(",\n        "));
     }
 }
 
