@@ -31,6 +31,9 @@ use crate::salesforce::soql::{identifier, percent_encode};
 /// Request line and headers together may take 16,384 bytes (REST API Developer Guide, "REST API limits").
 pub(super) const MAX_PATH: usize = 14_000;
 
+/// The list of objects, and what to ask with the next time.
+type KnownGlobal = (Arc<GlobalDescribe>, HeaderValue);
+
 /// A connection to an org. Cloning copies a few pointers; clones share token, usage and schemas.
 ///
 /// Every method is one HTTP request unless it says otherwise, plus one renewal of the token and one repetition if the session
@@ -52,7 +55,7 @@ pub struct Salesforce {
     auto_assign: AutoAssign,
     duplicate_rule: Option<DuplicateRule>,
     described: Arc<Mutex<HashMap<Entity, Described>>>,
-    global: Arc<Mutex<Option<(Arc<GlobalDescribe>, HeaderValue)>>>,
+    global: Arc<Mutex<Option<KnownGlobal>>>,
 }
 
 impl fmt::Debug for Salesforce {

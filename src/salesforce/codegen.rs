@@ -242,7 +242,8 @@ fn camel(text: &str, prefix: &str) -> String {
     if unfit { format!("{prefix}{out}") } else { out }
 }
 
-fn unique(taken: &mut BTreeSet<String>, wanted: String) -> String {
+fn unique(taken: &mut BTreeSet<String>, wanted: impl Into<String>) -> String {
+    let wanted = wanted.into();
     let mut name = wanted.clone();
     let mut count = 2;
     while !taken.insert(name.clone()) {
