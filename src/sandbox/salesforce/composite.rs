@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::call::{Content, Reply, pairs, segments};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rest::Ctx;
+use crate::sandbox::salesforce::rest::{Ask, Ctx};
 
 const MOST: usize = 25;
 
@@ -21,17 +21,15 @@ const ROLLED_BACK: &str = "The transaction was rolled back since another operati
 
 impl Salesforce {
     /// `POST /composite`.
-    pub(crate) fn composite(&mut self, ctx: &Ctx, method: &Method, body: Option<&Value>) -> Result<Reply, ApiError> {
-        if method != Method::POST {
-            return Err(ApiError::method(method, "POST"));
-        }
-        let Some(Value::Array(requests)) = body.and_then(|body| body.get("compositeRequest")) else {
+    pub(crate) fn composite(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        ask.only(&Method::POST)?;
+        let Some(Value::Array(requests)) = ask.member("compositeRequest") else {
             return Err(ApiError::json("a composite request is an object with compositeRequest"));
         };
         if requests.len() > MOST {
             return Err(ApiError::bad("LIMIT_EXCEEDED", "Limit of 25 reached for number of operations"));
         }
-        let all_or_none = body.and_then(|body| body.get("allOrNone")).and_then(Value::as_bool).unwrap_or(false);
+        let all_or_none = ask.member("allOrNone").and_then(Value::as_bool).unwrap_or(false);
         let heavy = requests.iter().filter_map(|request| request.get("url").and_then(Value::as_str)).filter(|url| {
             let path = url.split('?').next().unwrap_or_default();
             path.contains("/query") || path.contains("/composite/sobjects")
@@ -44,14 +42,12 @@ impl Salesforce {
     }
 
     /// `POST /composite/graph`: each graph is all or nothing, and independent.
-    pub(crate) fn graph(&mut self, ctx: &Ctx, method: &Method, body: Option<&Value>) -> Result<Reply, ApiError> {
+    pub(crate) fn graph(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
         if ctx.number < 50 {
             return Err(ApiError::not_found());
         }
-        if method != Method::POST {
-            return Err(ApiError::method(method, "POST"));
-        }
-        let Some(Value::Array(graphs)) = body.and_then(|body| body.get("graphs")) else {
+        ask.only(&Method::POST)?;
+        let Some(Value::Array(graphs)) = ask.member("graphs") else {
             return Err(ApiError::json("a composite graph request is an object with graphs"));
         };
         if graphs.len() > 75 {
@@ -166,21 +162,21 @@ impl Salesforce {
         let path = segments(path);
         // `/services/data/vNN.0/...`, as checked before.
         let rest: Vec<&str> = path.iter().skip(3).map(String::as_str).collect();
-        self.resource(ctx, &method, &rest, &pairs(query.as_bytes()), request.get("body").filter(|body| !body.is_null()))
+        let params = pairs(query.as_bytes());
+        let body = request.get("body").filter(|body| !body.is_null());
+        self.resource(ctx, &Ask { method: &method, path: &rest, params: &params, body })
     }
 
     /// `POST /composite/batch`: independent requests, each counted.
-    pub(crate) fn batch(&mut self, ctx: &Ctx, method: &Method, body: Option<&Value>) -> Result<Reply, ApiError> {
-        if method != Method::POST {
-            return Err(ApiError::method(method, "POST"));
-        }
-        let Some(Value::Array(requests)) = body.and_then(|body| body.get("batchRequests")) else {
+    pub(crate) fn batch(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        ask.only(&Method::POST)?;
+        let Some(Value::Array(requests)) = ask.member("batchRequests") else {
             return Err(ApiError::json("a batch is an object with batchRequests"));
         };
         if requests.len() > MOST {
             return Err(ApiError::bad("LIMIT_EXCEEDED", "Limit of 25 reached for number of operations"));
         }
-        let halt = body.and_then(|body| body.get("haltOnError")).and_then(Value::as_bool).unwrap_or(false);
+        let halt = ask.member("haltOnError").and_then(Value::as_bool).unwrap_or(false);
         // The outer request was counted as one.
         self.usage.count(ctx.now, u64::try_from(requests.len()).unwrap_or(0).saturating_sub(1));
         let mut results = Vec::new();
@@ -202,7 +198,9 @@ impl Salesforce {
                     inner.version.clone_from(version);
                     inner.number = super::router::version_number(version).unwrap_or(ctx.number);
                     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-                    self.resource(&inner, &method, &rest, &pairs(query.as_bytes()), request.get("richInput").filter(|body| !body.is_null()))
+                    let params = pairs(query.as_bytes());
+                    let body = request.get("richInput").filter(|body| !body.is_null());
+                    self.resource(&inner, &Ask { method: &method, path: &rest, params: &params, body })
                 }
                 _ => {
                     let error = ApiError::not_found();

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::call::{Call, Content, Reply};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rest::Ctx;
+use crate::sandbox::salesforce::rest::{Ask, Ctx};
 
 /// The oldest version that is still served, and the newest.
 const VERSIONS: std::ops::RangeInclusive<u32> = 31..=68;
@@ -125,33 +125,20 @@ impl Salesforce {
             all_or_none: false,
             nested: false,
         };
-        Ok(self.resource(&ctx, &method, rest, &call.params(), body.as_ref()))
+        Ok(self.resource(&ctx, &Ask { method: &method, path: rest, params: &call.params(), body: body.as_ref() }))
     }
 
     /// A resource below the version; what it changed before a refusal is undone.
-    pub(crate) fn resource(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        path: &[&str],
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Reply {
+    pub(crate) fn resource(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Reply {
         let mark = self.tables.mark();
-        self.dispatch(ctx, method, path, params, body).unwrap_or_else(|error| {
+        self.dispatch(ctx, ask).unwrap_or_else(|error| {
             self.tables.rollback(mark);
             answer(&error)
         })
     }
 
-    fn dispatch(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        path: &[&str],
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
+    fn dispatch(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        let Ask { method, path, params, .. } = *ask;
         let get = || if method == Method::GET { Ok(()) } else { Err(ApiError::method(method, "HEAD,GET")) };
         match path {
             [] => get().map(|()| self.directory(ctx)),
@@ -161,12 +148,12 @@ impl Salesforce {
             ["sobjects", name, "describe"] => get().and_then(|()| self.describe(ctx, name)),
             ["sobjects", name, "updated"] => get().and_then(|()| self.replicate(ctx, name, false, params)),
             ["sobjects", name, "deleted"] => get().and_then(|()| self.replicate(ctx, name, true, params)),
-            ["sobjects", rest @ ..] => self.sobject(ctx, method, rest, params, body),
+            ["sobjects", ..] => self.sobject(ctx, ask),
             ["query"] => get().and_then(|()| self.query(ctx, params, false)),
             ["queryAll"] => get().and_then(|()| self.query(ctx, params, true)),
             ["query" | "queryAll", locator] => get().and_then(|()| self.query_more(ctx, locator)),
             ["search"] => get().and_then(|()| self.search(ctx, params)),
-            ["parameterizedSearch"] => self.parameterized_search(ctx, method, params, body),
+            ["parameterizedSearch"] => self.parameterized_search(ctx, ask),
             ["composite"] if method == Method::GET => {
                 let base = format!("/services/data/{}/composite", ctx.version);
                 Ok(Reply::ok(
@@ -177,11 +164,11 @@ impl Salesforce {
             ["composite", ..] if ctx.nested && path.get(1) != Some(&"sobjects") && path.get(1) != Some(&"tree") => {
                 Err(ApiError::not_found())
             }
-            ["composite"] => self.composite(ctx, method, body),
-            ["composite", "batch"] => self.batch(ctx, method, body),
-            ["composite", "graph"] => self.graph(ctx, method, body),
-            ["composite", "tree", name] => self.tree(ctx, method, name, body),
-            ["composite", "sobjects", rest @ ..] => self.collections(ctx, method, rest, params, body),
+            ["composite"] => self.composite(ctx, ask),
+            ["composite", "batch"] => self.batch(ctx, ask),
+            ["composite", "graph"] => self.graph(ctx, ask),
+            ["composite", "tree", name] => self.tree(ctx, ask, name),
+            ["composite", "sobjects", ..] => self.collections(ctx, ask),
             _ => Err(ApiError::not_found()),
         }
     }
