@@ -33,6 +33,7 @@
 mod admin;
 mod api;
 mod call;
+mod encoding;
 mod fault;
 mod log;
 mod salesforce;
@@ -43,4 +44,7 @@ mod world;
 
 pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
-pub use salesforce::{DuplicateRule, FieldDef, FieldKind, ObjectDef, Options, RuleAction};
+pub use salesforce::{
+    AssignmentEntry, Automation, AutomationKind, BulkOptions, Conversion, Converted, DuplicateRule, FieldDef, FieldKind, ObjectDef,
+    Options, RuleAction,
+};

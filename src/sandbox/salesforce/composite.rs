@@ -67,9 +67,16 @@ impl Salesforce {
             };
             for request in requests {
                 let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
-                if !url.split('/').any(|segment| segment == "sobjects") || url.contains("/composite/") {
-                    return Err(ApiError::bad("INVALID_INPUT", "a graph takes sobjects resources only"));
+                let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
+                if !is_node(method, url) {
+                    return Err(ApiError::bad(
+                        "INVALID_INPUT",
+                        format!("a graph does not take {method} of this resource, only records of sobjects"),
+                    ));
                 }
+            }
+            if depth(requests) > 15 {
+                return Err(ApiError::bad("LIMIT_EXCEEDED", "a graph is at most 15 levels deep"));
             }
             nodes += requests.len();
             plans.push((id, requests));
@@ -191,7 +198,9 @@ impl Salesforce {
             let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
             let method = request.get("method").and_then(Value::as_str).and_then(|method| Method::from_bytes(method.as_bytes()).ok());
             let (path, query) = url.split_once('?').unwrap_or((url, ""));
-            let path = segments(path);
+            // Documented is `v68.0/...`; clients send the whole path as well.
+            let path = path.trim_start_matches('/');
+            let path = segments(path.strip_prefix("services/data/").unwrap_or(path));
             let reply = match (path.split_first(), method) {
                 (Some((version, rest)), Some(method)) if super::router::version_number(version).is_some() => {
                     let mut inner = nested(ctx, request, false)?;
@@ -217,6 +226,32 @@ impl Salesforce {
         let errors = results.iter().any(|result| result.get("statusCode").and_then(Value::as_u64).is_some_and(|code| code >= 400));
         Ok(Reply::ok(json!({"hasErrors": errors, "results": results})))
     }
+}
+
+/// Records alone are nodes of a graph: created, or read, changed and deleted by id or external id.
+fn is_node(method: &str, url: &str) -> bool {
+    let path = segments(url.split('?').next().unwrap_or_default());
+    let path: Vec<&str> = path.iter().skip(3).map(String::as_str).collect();
+    match path.as_slice() {
+        ["sobjects", _] => method == "POST",
+        ["sobjects", _, "describe" | "updated" | "deleted"] => false,
+        ["sobjects", _, _] => matches!(method, "GET" | "PATCH" | "DELETE"),
+        ["sobjects", _, _, _] => matches!(method, "GET" | "PATCH" | "DELETE" | "POST"),
+        _ => false,
+    }
+}
+
+/// The longest chain of references.
+fn depth(requests: &[Value]) -> usize {
+    let mut depths: BTreeMap<&str, usize> = BTreeMap::new();
+    for request in requests {
+        let text = format!("{} {}", request.get("url").unwrap_or(&Value::Null), request.get("body").unwrap_or(&Value::Null));
+        let names = text.split("@{").skip(1).filter_map(|rest| rest.split(['.', '[', '}']).next());
+        let above = names.filter_map(|name| depths.get(name)).max().copied().unwrap_or(0);
+        let name = request.get("referenceId").and_then(Value::as_str).unwrap_or_default();
+        depths.insert(name, above + 1);
+    }
+    depths.into_values().max().unwrap_or(0)
 }
 
 fn inner(request: &Value, error: &ApiError) -> Value {

@@ -10,7 +10,7 @@ use crate::sandbox::call::{Reply, param};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::ids;
-use crate::sandbox::salesforce::rows::{Write, field_value};
+use crate::sandbox::salesforce::rows::{Assign, Write, field_value};
 use crate::sandbox::salesforce::schema::{FieldDef, ObjectDef};
 use crate::sandbox::salesforce::validate::canonical_datetime;
 use crate::sandbox::store::Row;
@@ -80,15 +80,17 @@ impl Ctx {
 
     /// How this request writes, its headers checked.
     pub(crate) fn write(&self) -> Result<Write, ApiError> {
-        if let Some(value) = self.header("sforce-auto-assign") {
-            let known = value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false");
-            if !known && !ids::normalize(value).is_some_and(|id| id.starts_with("01Q")) {
-                return Err(ApiError::bad(
-                    "INVALID_ASSIGNMENT_RULE",
-                    "Sforce-Auto-Assign takes TRUE, FALSE or the id of an assignment rule",
-                ));
+        let assign = match self.header("sforce-auto-assign") {
+            // Without the header the active rule runs (REST API Developer Guide, Assignment Rule Header).
+            None => Assign::Active,
+            Some(value) if value.eq_ignore_ascii_case("true") => Assign::Active,
+            Some(value) if value.eq_ignore_ascii_case("false") => Assign::Off,
+            Some(value) => {
+                let refuse =
+                    || ApiError::bad("INVALID_ASSIGNMENT_RULE", "Sforce-Auto-Assign takes TRUE, FALSE or the id of an assignment rule");
+                Assign::Rule(ids::normalize(value).filter(|id| id.starts_with("01Q")).ok_or_else(refuse)?)
             }
-        }
+        };
         let mut write = Write {
             user: self.user.clone(),
             now: self.now,
@@ -97,6 +99,7 @@ impl Ctx {
             system: false,
             locked: self.locked.as_ref().is_some_and(Vec::is_empty),
             version: self.version.clone(),
+            assign,
         };
         if let Some(value) = self.header("sforce-duplicate-rule-header") {
             for part in value.split([';', ',']).map(str::trim).filter(|part| !part.is_empty()) {
