@@ -10,7 +10,7 @@ use crate::sandbox::salesforce::soql::dates;
 use crate::sandbox::salesforce::soql::eval::{Col, Key, Scope, Test, Want};
 use crate::sandbox::salesforce::soql::lexer::{plain, refuse, unescape};
 use crate::sandbox::salesforce::soql::parser::{Agg, Cond, Expr, Group, Item, Literal, Op, Path, Query, TypeOf};
-use crate::sandbox::salesforce::soql::render::{Child, Node};
+use crate::sandbox::salesforce::soql::render::{Child, Choice, Node};
 use crate::sandbox::salesforce::validate::{canonical_date, canonical_datetime};
 
 /// What a query answers with.
@@ -326,8 +326,8 @@ impl<'a> Planner<'a> {
                     node.show(name, *text, col);
                 }
                 Item::TypeOf(item) => {
-                    let (lookup, whens, otherwise) = self.type_of(item)?;
-                    node.choose(lookup, whens, otherwise);
+                    let choice = self.type_of(item)?;
+                    node.choose(choice);
                 }
                 Item::Expr(..) => return Err(malformed("a date function is selected only if it is grouped by")),
                 Item::Child(child) => {
@@ -359,8 +359,8 @@ impl<'a> Planner<'a> {
         Ok(node)
     }
 
-    /// The lookup of a TYPEOF, what is shown of each type, and what of the others.
-    fn type_of(&self, item: &TypeOf) -> Result<(FieldDef, Vec<(String, Node)>, Option<Node>), ApiError> {
+    /// What a TYPEOF shows of each type, and what of the others.
+    fn type_of(&self, item: &TypeOf) -> Result<Choice, ApiError> {
         let name = item.path.parts.join(".");
         let lookup = self.object.relation(&name).filter(|lookup| lookup.polymorphic());
         let lookup = lookup.ok_or_else(|| {
@@ -392,7 +392,12 @@ impl<'a> Planner<'a> {
             let col = found.find(Result::is_ok).unwrap_or_else(|| self.col(path))?.0;
             otherwise.add(col);
         }
-        Ok((lookup.clone(), whens, (!item.otherwise.is_empty()).then_some(otherwise)))
+        Ok(Choice {
+            name: lookup.relationship.clone().unwrap_or_default(),
+            lookup: lookup.name.clone(),
+            whens,
+            otherwise: (!item.otherwise.is_empty()).then_some(otherwise),
+        })
     }
 
     fn test(&mut self, cond: &Cond, having: bool) -> Result<Test, ApiError> {

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::rows::field_value;
-use crate::sandbox::salesforce::schema::FieldDef;
 use crate::sandbox::salesforce::soql::eval::{Col, Key, Scope};
 use crate::sandbox::salesforce::soql::plan::{Output, Plan};
 use crate::sandbox::store::Row;
@@ -25,11 +24,11 @@ pub(crate) struct Node {
 
 /// A TYPEOF: what is shown depends on what the lookup leads to.
 #[derive(Clone, Debug)]
-struct Choice {
-    name: String,
-    lookup: String,
-    whens: Vec<(String, Node)>,
-    otherwise: Option<Node>,
+pub(crate) struct Choice {
+    pub(crate) name: String,
+    pub(crate) lookup: String,
+    pub(crate) whens: Vec<(String, Node)>,
+    pub(crate) otherwise: Option<Node>,
 }
 
 /// Where a page stands: how many rows it has, and the sets of children that go on in pages of their own.
@@ -91,9 +90,8 @@ impl Node {
     }
 
     /// Shows a parent by its type.
-    pub(crate) fn choose(&mut self, lookup: FieldDef, whens: Vec<(String, Self)>, otherwise: Option<Self>) {
-        let name = lookup.relationship.unwrap_or_default();
-        self.choices.push(Choice { name, lookup: lookup.name, whens, otherwise });
+    pub(crate) fn choose(&mut self, choice: Choice) {
+        self.choices.push(choice);
     }
 
     /// The one column of a semi-join's inner query.
