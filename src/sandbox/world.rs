@@ -10,12 +10,16 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::sandbox::api::RequestRecord;
 use crate::sandbox::call::{Call, Reply};
+use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
 use crate::sandbox::log::Log;
 use crate::sandbox::salesforce::Salesforce;
 
 /// So many requests are remembered.
 const REMEMBERED: usize = 100_000;
+
+/// Uploaded rows written before a request is answered; the batch that reaches the number is written whole.
+const ROWS_AT_ONCE: usize = 40_000;
 
 /// A vendor's part of the world. A new face gets a variant here and a field in [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +111,24 @@ impl World {
         Ok(())
     }
 
+    /// Lets the clock do what it is due to do, a commit at a time. A great upload is not written while one request waits: what is
+    /// left is done when the world is looked at again.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> Result<()> {
+        let mut rows = 0;
+        while rows < ROWS_AT_ONCE
+            && let Some(written) = self.salesforce.step_jobs(now)
+        {
+            self.commit()?;
+            rows += written;
+        }
+        self.salesforce.jobs.seen(now);
+        Ok(())
+    }
+
     /// Answers a request to a face, as the fault wants it.
     pub(crate) fn run(&mut self, face: Face, call: &mut Call, fault: Option<&FaultKind>) -> Outcome {
+        // What cannot be kept shows when the request's own changes are committed.
+        let advanced = self.advance(call.now);
         let early = match fault {
             Some(FaultKind::DropBefore) => {
                 self.remember(call, 0);
@@ -156,7 +176,7 @@ impl World {
                 Face::Salesforce => self.salesforce.handle(call),
             },
         };
-        let reply = match self.commit() {
+        let reply = match advanced.and_then(|()| self.commit()) {
             Ok(()) => reply,
             Err(_) => {
                 let body = json!([{"message": "the change could not be stored", "errorCode": "SERVER_UNAVAILABLE"}]);
@@ -165,6 +185,7 @@ impl World {
         };
         let head = call.method == http::Method::HEAD;
         let mut response = reply.into_response();
+        encoding::answer(call, &mut response);
         if head {
             *response.body_mut() = Bytes::new();
         }

@@ -1,11 +1,17 @@
 //! The Salesforce face.
 
+mod assign;
+mod automation;
+mod bulk;
 mod collections;
 mod composite;
+mod convert;
 mod derive;
 mod describe;
 mod errors;
 mod ids;
+mod jwt;
+mod members;
 mod oauth;
 mod options;
 mod org;
@@ -21,6 +27,8 @@ mod sosl;
 mod state;
 mod validate;
 
-pub use options::{DuplicateRule, Options, RuleAction};
+pub use automation::{Automation, AutomationKind};
+pub use convert::{Conversion, Converted};
+pub use options::{AssignmentEntry, BulkOptions, DuplicateRule, Options, RuleAction};
 pub use schema::{FieldDef, FieldKind, ObjectDef};
 pub(crate) use state::Salesforce;

@@ -10,13 +10,14 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Fields;
+use crate::sandbox::salesforce::bulk::{JobLines, Jobs, OwnedJobLines};
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::oauth::Auth;
 use crate::sandbox::salesforce::options::Options;
 use crate::sandbox::salesforce::org;
 use crate::sandbox::salesforce::query::Cursors;
-use crate::sandbox::salesforce::rows::{Write, field_value};
+use crate::sandbox::salesforce::rows::{Assign, Write, field_value};
 use crate::sandbox::salesforce::schema::{FieldDef, ObjectDef, Schema};
 use crate::sandbox::salesforce::soql::Scope;
 use crate::sandbox::salesforce::validate::stamp;
@@ -58,9 +59,11 @@ pub(crate) struct Salesforce {
     pub(crate) options: Options,
     pub(crate) cursors: Cursors,
     pub(crate) usage: Usage,
+    pub(crate) jobs: Jobs,
     /// Objects that were added or changed since the start.
     changed_objects: Vec<String>,
     auth_saved: Auth,
+    jobs_saved: Jobs,
     options_saved: Options,
     schema_dirty: bool,
 }
@@ -76,6 +79,8 @@ struct Line<'a> {
     options: Option<&'a Options>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     objects: Vec<&'a ObjectDef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<JobLines<'a>>,
 }
 
 /// One commit as it is read back.
@@ -87,6 +92,7 @@ struct OwnedLine {
     options: Option<Options>,
     #[serde(default)]
     objects: Vec<ObjectDef>,
+    jobs: Option<OwnedJobLines>,
 }
 
 impl Salesforce {
@@ -108,6 +114,8 @@ impl Salesforce {
             options_saved: Options::default(),
             cursors: Cursors::default(),
             usage: Usage::default(),
+            jobs: Jobs::default(),
+            jobs_saved: Jobs::default(),
             changed_objects: Vec::new(),
             schema_dirty: false,
         };
@@ -152,6 +160,10 @@ impl Salesforce {
         }
     }
 
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     pub(crate) fn new_id(&mut self, prefix: &str) -> String {
         let id = ids::make(prefix, self.seed, self.next);
         self.next += 1;
@@ -163,7 +175,7 @@ impl Salesforce {
     }
 
     /// How the org itself, or a person in it, writes.
-    fn by_hand(&self, now: Timestamp) -> Write {
+    pub(crate) fn by_hand(&self, now: Timestamp) -> Write {
         Write {
             user: self.other.clone(),
             now,
@@ -172,6 +184,7 @@ impl Salesforce {
             system: true,
             locked: false,
             version: "v68.0".to_owned(),
+            assign: Assign::Off,
         }
     }
 
@@ -198,7 +211,7 @@ impl Salesforce {
         self.settle(mark, result)
     }
 
-    fn settle<T>(&mut self, mark: usize, result: Result<T, ApiError>) -> Result<T> {
+    pub(crate) fn settle<T>(&mut self, mark: usize, result: Result<T, ApiError>) -> Result<T> {
         result.map_err(|error| {
             self.tables.rollback(mark);
             Error::new(ErrorKind::Validation, "the sandbox refused the edit").with_code(error.code)
@@ -267,10 +280,11 @@ impl Salesforce {
         let auth = (self.auth != self.auth_saved).then_some(&self.auth);
         let options = (self.options != self.options_saved).then_some(&self.options);
         let objects = if self.schema_dirty { self.custom_objects() } else { Vec::new() };
-        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() {
+        let jobs = self.jobs.changes(&self.jobs_saved);
+        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() && jobs.is_none() {
             return None;
         }
-        serde_json::to_value(Line { next: self.next, rows, auth, options, objects }).ok()
+        serde_json::to_value(Line { next: self.next, rows, auth, options, objects, jobs }).ok()
     }
 
     fn custom_objects(&self) -> Vec<&ObjectDef> {
@@ -279,7 +293,11 @@ impl Salesforce {
 
     /// True if [`Salesforce::pending`] would say something; cheaper.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.tables.mark() > 0 || self.auth != self.auth_saved || self.options != self.options_saved || self.schema_dirty
+        self.tables.mark() > 0
+            || self.auth != self.auth_saved
+            || self.options != self.options_saved
+            || self.schema_dirty
+            || self.jobs.stamp() != self.jobs_saved.stamp()
     }
 
     /// The pending changes are safe.
@@ -291,6 +309,9 @@ impl Salesforce {
         if self.options != self.options_saved {
             self.options_saved = self.options.clone();
         }
+        if self.jobs.stamp() != self.jobs_saved.stamp() {
+            self.jobs_saved = self.jobs.clone();
+        }
         self.schema_dirty = false;
     }
 
@@ -299,13 +320,24 @@ impl Salesforce {
         self.tables.rollback(0);
         self.auth = self.auth_saved.clone();
         self.options = self.options_saved.clone();
+        let horizon = self.jobs.horizon;
+        self.jobs = self.jobs_saved.clone();
+        self.jobs.horizon = horizon;
     }
 
     /// Everything in one line, to compact the log.
     pub(crate) fn snapshot(&self) -> Option<Value> {
         let entities: Vec<&str> = self.tables.entities().collect();
         let rows = entities.iter().flat_map(|entity| self.tables.rows(entity).map(|(id, row)| (*entity, id, Some(row)))).collect();
-        let line = Line { next: self.next, rows, auth: Some(&self.auth), options: Some(&self.options), objects: self.custom_objects() };
+        let nothing = Jobs::default();
+        let line = Line {
+            next: self.next,
+            rows,
+            auth: Some(&self.auth),
+            options: Some(&self.options),
+            objects: self.custom_objects(),
+            jobs: self.jobs.changes(&nothing),
+        };
         serde_json::to_value(line).ok()
     }
 
@@ -325,6 +357,9 @@ impl Salesforce {
         }
         if let Some(options) = line.options {
             self.options = options;
+        }
+        if let Some(jobs) = line.jobs {
+            self.jobs.replay(jobs);
         }
         self.committed();
         Ok(())
