@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer};
 
 use crate::mapping::diagnostic::{Diagnostics, code};
+use crate::mapping::encode::Profile;
 use crate::mapping::field::FieldConfig;
 use crate::mapping::long_form::{self, unique};
 use crate::mapping::node::{Key, Kind, Node};
@@ -109,6 +110,7 @@ impl MappingSet {
                     fields: Vec::new(),
                     source: Arc::clone(source),
                     crm_span: crm_key.span.clone(),
+                    profile: None,
                 };
                 if let Kind::Map(pairs) = &node.kind {
                     unique(pairs, problems);
@@ -220,6 +222,7 @@ pub struct MappingConfig {
     pub(crate) source: Arc<Source>,
     /// Where the CRM's key stood.
     crm_span: Span,
+    profile: Option<Profile>,
 }
 
 impl MappingConfig {
@@ -239,6 +242,18 @@ impl MappingConfig {
     pub fn with(mut self, field: FieldConfig) -> Self {
         self.fields.push(field);
         self
+    }
+
+    /// The wire forms of the CRM, where its name does not tell (`crm_eu` that is HubSpot).
+    #[must_use]
+    pub fn speaking(mut self, profile: Profile) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
+    /// The wire forms of the CRM: as [`speaking`](Self::speaking) says, else [by its name](Profile::by_name).
+    pub fn profile(&self) -> Profile {
+        self.profile.unwrap_or_else(|| Profile::by_name(&self.crm))
     }
 
     /// The CRM, as the host calls it.

@@ -1,5 +1,6 @@
 //! A compiled mapping.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use crate::mapping::formula::{Formula, Inverse};
 use crate::mapping::path::Path;
 use crate::mapping::picklist::Picklist;
 use crate::mapping::record::{Mapped, MappingError, Mode};
+use crate::mapping::scan::Layout;
 use crate::model::{FieldType, Fields, Shape};
 
 /// A CRM field that a mapping writes or reads.
@@ -48,6 +50,19 @@ pub struct Mapping {
     pub(crate) plans: Vec<Plan>,
     pub(crate) hosts: Vec<String>,
     pub(crate) warnings: Diagnostics,
+    pub(crate) dependent: Vec<Dependent>,
+    pub(crate) layout: Layout,
+    /// The CRM fields in the order of their names, each with its name as JSON writes it before a value.
+    pub(crate) keys: Vec<(usize, Vec<u8>)>,
+}
+
+/// A picklist whose values go with some values of another field only.
+#[derive(Clone, Debug)]
+pub(crate) struct Dependent {
+    pub(crate) target: usize,
+    pub(crate) controller: usize,
+    /// Value, and the controlling values it goes with.
+    pub(crate) valid_for: Vec<(String, Vec<String>)>,
 }
 
 /// How one host field travels.
@@ -61,18 +76,27 @@ pub(crate) struct Plan {
     pub(crate) direction: Direction,
     pub(crate) when: Option<Program>,
     pub(crate) on_error: OnError,
+    pub(crate) ready: Ready,
+}
+
+/// Encoded values that no record changes, as JSON.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) constant: Option<Vec<u8>>,
+    /// By the host's value.
+    pub(crate) choices: HashMap<String, Vec<u8>>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Rule {
     /// The compound field and the key of each slot in the host's object.
     Compound(String, Vec<String>),
-    Computed(Program),
+    Computed(Box<Program>),
     Constant(Value),
     Direct,
     Join(Vec<Path>, String, Option<SplitAt>),
     Lookup(Option<String>, Option<String>),
-    Picklist(Box<Picklist>),
+    Picklist(Arc<Picklist>),
     Split(SplitAt),
 }
 
@@ -93,6 +117,8 @@ pub(crate) struct Slot {
 pub(crate) struct Program {
     pub(crate) formula: Formula,
     pub(crate) sources: Vec<NameSource>,
+    /// The picklists it looks up in.
+    pub(crate) tables: Vec<Arc<Picklist>>,
     /// The way back to one host field, if there is one.
     pub(crate) inverse: Option<(Inverse, Path)>,
 }
