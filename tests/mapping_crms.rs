@@ -1,6 +1,12 @@
 //! Each CRM's wire forms, through whole mappings and both ways.
 #![cfg(feature = "yaml")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a test that fails should stop"
+)]
 
 use crm_sync::mapping::{Mapping, MappingConfig, MappingSet, Mode, Profile, code, diff};
 use crm_sync::model::{Entity, EntitySchema, FieldSchema, FieldType, Fields, Picklist, PicklistValue, Value};

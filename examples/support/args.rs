@@ -1,7 +1,7 @@
 //! The command lines of the examples: `--name value` or `--name=value`, each once.
 
 /// The values of the flags that were given.
-pub struct Args {
+pub(crate) struct Args {
     usage: &'static str,
     values: Vec<(&'static str, String)>,
 }
@@ -11,7 +11,7 @@ impl Args {
     ///
     /// # Errors
     /// What is wrong with them, with the usage below.
-    pub fn read(usage: &'static str, known: &[&'static str]) -> Result<Option<Self>, String> {
+    pub(crate) fn read(usage: &'static str, known: &[&'static str]) -> Result<Option<Self>, String> {
         let mut values = Vec::new();
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -32,7 +32,7 @@ impl Args {
     }
 
     /// The value of a flag; the last one, if it stands twice.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
@@ -40,7 +40,7 @@ impl Args {
     ///
     /// # Errors
     /// That it is missing.
-    pub fn need(&self, name: &str) -> Result<String, String> {
+    pub(crate) fn need(&self, name: &str) -> Result<String, String> {
         self.get(name).map(str::to_owned).ok_or_else(|| self.wrong(&format!("{name} is missing")))
     }
 
@@ -48,7 +48,8 @@ impl Args {
     ///
     /// # Errors
     /// That it is another word.
-    pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    #[allow(dead_code, reason = "one of the examples has no choices")]
+    pub(crate) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<T, String> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let wanted = self.get(name).or(words.first().copied()).unwrap_or_default();
         let hit = choices.iter().find(|(word, _)| *word == wanted);
@@ -56,7 +57,7 @@ impl Args {
     }
 
     /// A message with the usage below.
-    pub fn wrong(&self, message: &str) -> String {
+    pub(crate) fn wrong(&self, message: &str) -> String {
         format!("{message}\n\n{}", self.usage)
     }
 }

@@ -76,6 +76,8 @@ impl Compiler<'_> {
         }
         let mut encoder = slot.encoder.clone();
         encoder.lenient = true;
+        // `format:` is about the values of records; the file writes dates as every file does.
+        encoder.pattern = None;
         encoder.on_too_long = OnTooLong::Error;
         match encoder.encode(value) {
             Ok((value, _)) => value,

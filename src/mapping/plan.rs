@@ -157,8 +157,8 @@ impl Mapping {
         self.hosts.iter().map(String::as_str)
     }
 
-    /// The host fields that are written to the CRM and cannot be read back: constants, formulas other than the arithmetic of
-    /// one field with constants, joins without `split`, lookups, and what `direction: out` says.
+    /// The host fields that are written to the CRM and cannot be read back: constants, formulas that cannot be run backwards
+    /// (see [`inbound`](Self::inbound)), joins without `split`, lookups, and what `direction: out` says.
     pub fn one_way(&self) -> Vec<&str> {
         let lost = |plan: &&Plan| match (&plan.rule, plan.direction) {
             (_, Direction::In) => false,
@@ -211,8 +211,9 @@ impl Mapping {
     /// The host's record for one of the CRM's.
     ///
     /// Only fields that are present are mapped. A value equal to the field's `default` is left out, because it may be a
-    /// placeholder that an earlier create has put there. A formula is run backwards if it is the arithmetic of one host field
-    /// with constants (`cents / 100`); a computed field of `direction: in` reads the CRM's fields. Other formulas and constants
+    /// placeholder that an earlier create has put there. A formula is run backwards if it is made of one host field and
+    /// constants, by arithmetic (`cents / 100`), texts around it (`CONCAT('LEAD-', id)`), `NOT`, `TO_TEXT`, `TO_NUMBER`,
+    /// `FORMAT_DATE` of a whole day, `EPOCH_MS`, `TO_EPOCH_MS` or `PICKLIST`; a computed field of `direction: in` reads the CRM's fields. Other formulas and constants
     /// do not go this way, see [`one_way`](Self::one_way).
     ///
     /// # Errors

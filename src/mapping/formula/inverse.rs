@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
@@ -38,13 +39,15 @@ enum Step {
     /// Milliseconds since 1970 and instants.
     ToInstant,
     ToEpoch,
+    /// A date from its spelling.
+    ToDate(String),
     /// A table, by its index.
     Table(usize),
 }
 
 impl Formula {
     /// The way back, if the formula is made of one name and of constants, `+ - * /`, the minus sign, NOT, texts before and
-    /// behind (`CONCAT('LEAD-', id)`), TO_TEXT, TO_NUMBER, EPOCH_MS, TO_EPOCH_MS and PICKLIST.
+    /// behind (`CONCAT('LEAD-', id)`), TO_TEXT, TO_NUMBER, FORMAT_DATE of a day, EPOCH_MS, TO_EPOCH_MS and PICKLIST.
     pub(crate) fn inverse(&self) -> Option<Inverse> {
         let mut steps = Vec::new();
         let mut at = &self.root;
@@ -82,6 +85,10 @@ impl Formula {
                     }
                     ("TO_EPOCH_MS", [inner]) => {
                         steps.push(Step::ToInstant);
+                        inner
+                    }
+                    ("FORMAT_DATE", [inner, Expr { kind: ExprKind::Text(pattern), .. }]) if is_full(pattern) => {
+                        steps.push(Step::ToDate(pattern.clone()));
                         inner
                     }
                     ("CONCAT" | "CONCATENATE", parts) => {
@@ -124,6 +131,13 @@ impl Formula {
             };
         }
     }
+}
+
+/// True if a pattern of strftime holds a whole day and nothing that a day has not.
+fn is_full(pattern: &str) -> bool {
+    let has = |parts: &[&str]| parts.iter().any(|part| pattern.contains(part));
+    let timed = ["%H", "%I", "%M", "%S", "%T", "%R", "%z", "%Z", "%s", "%p", "%f"];
+    (has(&["%F"]) || (has(&["%Y"]) && has(&["%m", "%b", "%B"]) && has(&["%d", "%e"]))) && !has(&timed)
 }
 
 /// The one part that is no text, and the texts around it. Two such parts have no way back: nobody knows where one ends.
@@ -178,6 +192,10 @@ impl Step {
             Self::ToText => return Some(Value::String(number()?.normalize().to_string())),
             Self::ToEpoch => return parse_datetime(value.as_str()?).map(|at| Value::from(at.as_millisecond())),
             Self::ToInstant => return Timestamp::from_millisecond(value.as_i64()?).ok().map(|at| Value::String(at.to_string())),
+            Self::ToDate(pattern) => {
+                let date = Date::strptime(pattern, value.as_str()?.trim()).ok()?;
+                return Some(Value::String(date.to_string()));
+            }
             Self::Table(index) => match tables.get(*index)?.back(value) {
                 Entry::Is(value) => return Some(value),
                 Entry::Drop | Entry::Unmapped => return None,
@@ -220,6 +238,7 @@ mod tests {
             ("TO_NUMBER(x)", serde_json::json!("12.5")),
             ("EPOCH_MS(x)", serde_json::json!(1_767_323_045_000_i64)),
             ("TO_EPOCH_MS(x)", serde_json::json!("2026-01-02T03:04:05Z")),
+            ("FORMAT_DATE(x, '%d.%m.%Y')", serde_json::json!("2026-01-31")),
             ("NOT(x)", serde_json::json!(true)),
             ("!x", serde_json::json!(false)),
         ] {
