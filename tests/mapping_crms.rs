@@ -295,6 +295,46 @@ fn a_record_may_be_skipped_instead_of_failing() {
     assert!(!mapping.outbound(&fields(json!({"n": 0})), Mode::Create).unwrap_err().skips_record());
 }
 
+proptest::proptest! {
+    #[test]
+    fn what_is_invertible_comes_back_from_every_crm(
+        crm in proptest::sample::select(vec!["salesforce", "hubspot", "pipedrive", "custom"]),
+        name in "[A-Za-zäß]([A-Za-z \"\\\\äß]{0,10}[A-Za-zäß])?",
+        cents in -1_000_000_i64..1_000_000,
+        flag: bool,
+        day in 0_i32..20_000,
+        second in 0_i64..2_000_000_000,
+        tags in proptest::sample::subsequence(vec!["A", "B", "C"], 1..=3),
+        id in "[a-z0-9]{1,8}",
+    ) {
+        let key = format!("{KEY}1");
+        let schema = schema(vec![
+            FieldSchema::new("name", FieldType::Text),
+            FieldSchema::new("amount", FieldType::Decimal { scale: Some(4) }),
+            FieldSchema::new("flag", FieldType::Boolean),
+            FieldSchema::new("day", FieldType::Date),
+            FieldSchema::new("seen", FieldType::DateTime { whole_seconds: true }),
+            FieldSchema::new("code", FieldType::Text),
+            list(&key, FieldType::MultiPicklist, &[("A", "A"), ("B", "B"), ("C", "C")]),
+        ]);
+        let lines = format!(
+            "name: name\ncents: {{ field: amount, formula: \"money / 100\" }}\nflag: {{ field: flag, formula: \"NOT(off)\" }}\nday: {{ field: day, format: \"%d.%m.%Y\" }}\nseen: {{ field: seen, format: epoch_s }}\ncode: {{ field: code, formula: \"CONCAT('X-', id)\" }}\ntags: {key}"
+        );
+        let mapping = compile(crm, &lines, Some(&schema));
+        proptest::prop_assert!(mapping.one_way().is_empty());
+        let date = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(day)).unwrap();
+        let ours = json!({
+            "name": name, "money": cents, "off": flag, "day": date.strftime("%d.%m.%Y").to_string(), "seen": second, "id": id, "tags": tags,
+        });
+        let sent = mapping.outbound(&fields(ours.clone()), Mode::Update).unwrap().fields;
+        let back = mapping.inbound(&sent).unwrap().fields;
+        proptest::prop_assert_eq!(back.to_value(), ours);
+        // And the other way round: what comes back is written as it was.
+        let again = mapping.outbound(&back, Mode::Update).unwrap().fields;
+        proptest::prop_assert_eq!(again.to_value(), sent.to_value());
+    }
+}
+
 #[test]
 fn the_forms_go_by_the_name_or_as_told() {
     assert_eq!(Profile::by_name("HubSpot-EU"), Profile::Hubspot);

@@ -10,6 +10,31 @@
 //!       type: picklist
 //!       mapping: { google: Google Ads, organic: Web }
 //! ```
+//!
+//! The keys of the long form, all optional:
+//!
+//! | key | values | meaning |
+//! |---|---|---|
+//! | `field` | a name | the CRM field (Pipedrive: its label will do) |
+//! | `type` | `direct` `computed` `picklist` `constant` `lookup` `split` `join` `compound` | told by the keys below if left out |
+//! | `formula` | see [`formula`](crate::mapping::formula) | of a computed field |
+//! | `value` | any | of a constant |
+//! | `mapping`, `aliases`, `preferred`, `case`, `unmapped` | see [`PicklistConfig`](crate::mapping::PicklistConfig) | of a picklist |
+//! | `into`, `at` | two CRM fields; `first blank` or `last blank` | of a split |
+//! | `from`, `separator`, `split` | host fields; a text; as `at` | of a join |
+//! | `entity`, `by` | names | of a lookup |
+//! | `direction` | `out` `in` `both` | which way |
+//! | `default`, `required` | a value; `true` | on create, when the host has no value |
+//! | `when` | a formula | the field is left out unless it is true |
+//! | `blank`, `on_null` | `clear` `keep` `skip`; `clear` `skip` | blank texts, null |
+//! | `max`, `on_too_long` | characters; `error` `truncate` | long texts |
+//! | `lenient` | `true` | texts are read as numbers and booleans |
+//! | `format`, `zone` | `%d.%m.%Y`, `epoch_s`, `epoch_ms`; `UTC`, `+02:00` | dates spelt otherwise, civil times |
+//! | `currency`, `append` | `EUR`; `true` | Pipedrive's amounts, HubSpot's multi-selects |
+//! | `on_error` | `error` `null` `default` `skip_record` | values that cannot be mapped |
+//! | `owner` | `ours` `theirs` `latest` | who wins a conflict |
+//!
+//! How values look on the wire goes by the CRM's name, see [`Profile`](crate::mapping::Profile).
 
 use std::sync::Arc;
 
