@@ -8,7 +8,7 @@
 //! | 13 bitmaps of changed fields | Pub/Sub |
 //! | 17 empty cell and `#N/A`, 18 `contentUrl` and versions, 19 the locator `null` | bulk |
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail by panicking, like the tests")]
 
 #[path = "support/replay.rs"]
 mod replay;
