@@ -23,7 +23,7 @@
 //!
 //! The Salesforce face answers at the root (`/services/...`) and below `/salesforce`. Below `/_sandbox/` the sandbox itself is
 //! reached: `GET state`, `DELETE state`, `GET requests`, `DELETE requests`, `GET`, `POST` and `DELETE faults`, `GET` and `POST
-//! options`, `GET clock`, and `GET`, `POST`, `PATCH` and `DELETE records/{object}[/{id}]` to edit as another user of the org.
+//! options`, `GET` and `POST events` (see [`EventScript`]), `GET clock`, and `GET`, `POST`, `PATCH` and `DELETE records/{object}[/{id}]` to edit as another user of the org.
 //!
 //! With a directory ([`Sandbox::open`]) every write is with the operating system before its answer is given, so that killing
 //! the process loses none.
@@ -33,8 +33,11 @@
 mod admin;
 mod api;
 mod call;
+mod courier;
 mod fault;
 mod log;
+#[cfg(feature = "sandbox-pubsub")]
+mod pubsub;
 mod salesforce;
 mod serve;
 mod store;
@@ -43,4 +46,6 @@ mod world;
 
 pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
-pub use salesforce::{DuplicateRule, FieldDef, FieldKind, ObjectDef, Options, RuleAction};
+#[cfg(feature = "sandbox-pubsub")]
+pub use pubsub::PubSub;
+pub use salesforce::{DuplicateRule, EventScript, FieldDef, FieldKind, ObjectDef, Options, OutboundDelivery, RuleAction};

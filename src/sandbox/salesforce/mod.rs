@@ -5,6 +5,7 @@ mod composite;
 mod derive;
 mod describe;
 mod errors;
+mod events;
 mod ids;
 mod oauth;
 mod options;
@@ -21,6 +22,13 @@ mod sosl;
 mod state;
 mod validate;
 
+pub(crate) use events::acknowledges;
+#[cfg(feature = "sandbox-pubsub")]
+pub(crate) use events::{Change, Channel, EventField, KINDS, Payload, Shape, uuid};
+pub(crate) use events::{Ended, Held, Polled};
+pub use events::{EventScript, OutboundDelivery};
 pub use options::{DuplicateRule, Options, RuleAction};
 pub use schema::{FieldDef, FieldKind, ObjectDef};
 pub(crate) use state::Salesforce;
+#[cfg(feature = "sandbox-pubsub")]
+pub(crate) use validate::stamp_millis;

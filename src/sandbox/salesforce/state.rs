@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Fields;
 use crate::sandbox::salesforce::errors::ApiError;
+use crate::sandbox::salesforce::events::{Bus, Saved};
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::oauth::Auth;
 use crate::sandbox::salesforce::options::Options;
@@ -58,6 +59,7 @@ pub(crate) struct Salesforce {
     pub(crate) options: Options,
     pub(crate) cursors: Cursors,
     pub(crate) usage: Usage,
+    pub(crate) events: Bus,
     /// Objects that were added or changed since the start.
     changed_objects: Vec<String>,
     auth_saved: Auth,
@@ -76,6 +78,8 @@ struct Line<'a> {
     options: Option<&'a Options>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     objects: Vec<&'a ObjectDef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Saved>,
 }
 
 /// One commit as it is read back.
@@ -87,6 +91,7 @@ struct OwnedLine {
     options: Option<Options>,
     #[serde(default)]
     objects: Vec<ObjectDef>,
+    events: Option<Saved>,
 }
 
 impl Salesforce {
@@ -108,6 +113,7 @@ impl Salesforce {
             options_saved: Options::default(),
             cursors: Cursors::default(),
             usage: Usage::default(),
+            events: Bus::new(seed),
             changed_objects: Vec::new(),
             schema_dirty: false,
         };
@@ -178,6 +184,7 @@ impl Salesforce {
     pub(crate) fn edit_create(&mut self, now: Timestamp, entity: &str, fields: &Map<String, Value>) -> Result<String> {
         let object = self.schema.object(entity).cloned().ok_or_else(|| unknown(entity))?;
         let mark = self.tables.mark();
+        self.events.begin_by_hand(now, &self.other);
         let result = self.insert(&self.by_hand(now), &object, fields);
         self.settle(mark, result)
     }
@@ -186,6 +193,7 @@ impl Salesforce {
         let object = self.schema.object(entity).cloned().ok_or_else(|| unknown(entity))?;
         let mark = self.tables.mark();
         let write = self.by_hand(now);
+        self.events.begin_by_hand(now, &self.other);
         let result = Self::id_of(&object, id).and_then(|id| self.update(&write, &object, &id, fields));
         self.settle(mark, result)
     }
@@ -194,6 +202,7 @@ impl Salesforce {
         let object = self.schema.object(entity).cloned().ok_or_else(|| unknown(entity))?;
         let mark = self.tables.mark();
         let write = self.by_hand(now);
+        self.events.begin_by_hand(now, &self.other);
         let result = Self::id_of(&object, id).and_then(|id| self.remove(&write, &object, &id));
         self.settle(mark, result)
     }
@@ -228,6 +237,7 @@ impl Salesforce {
         if !self.changed_objects.contains(&object.name) {
             self.changed_objects.push(object.name.clone());
         }
+        self.events.object_changed(&object.name);
         self.schema.add(object);
         self.schema_at = now;
         self.schema_dirty = true;
@@ -267,10 +277,11 @@ impl Salesforce {
         let auth = (self.auth != self.auth_saved).then_some(&self.auth);
         let options = (self.options != self.options_saved).then_some(&self.options);
         let objects = if self.schema_dirty { self.custom_objects() } else { Vec::new() };
-        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() {
+        let events = self.events.pending();
+        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() && events.is_none() {
             return None;
         }
-        serde_json::to_value(Line { next: self.next, rows, auth, options, objects }).ok()
+        serde_json::to_value(Line { next: self.next, rows, auth, options, objects, events }).ok()
     }
 
     fn custom_objects(&self) -> Vec<&ObjectDef> {
@@ -279,12 +290,17 @@ impl Salesforce {
 
     /// True if [`Salesforce::pending`] would say something; cheaper.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.tables.mark() > 0 || self.auth != self.auth_saved || self.options != self.options_saved || self.schema_dirty
+        self.tables.mark() > 0
+            || self.auth != self.auth_saved
+            || self.options != self.options_saved
+            || self.schema_dirty
+            || self.events.is_dirty()
     }
 
     /// The pending changes are safe.
     pub(crate) fn committed(&mut self) {
         self.tables.commit();
+        self.events.committed();
         if self.auth != self.auth_saved {
             self.auth_saved = self.auth.clone();
         }
@@ -297,6 +313,7 @@ impl Salesforce {
     /// The pending changes could not be kept.
     pub(crate) fn discarded(&mut self) {
         self.tables.rollback(0);
+        self.events.discarded();
         self.auth = self.auth_saved.clone();
         self.options = self.options_saved.clone();
     }
@@ -305,7 +322,14 @@ impl Salesforce {
     pub(crate) fn snapshot(&self) -> Option<Value> {
         let entities: Vec<&str> = self.tables.entities().collect();
         let rows = entities.iter().flat_map(|entity| self.tables.rows(entity).map(|(id, row)| (*entity, id, Some(row)))).collect();
-        let line = Line { next: self.next, rows, auth: Some(&self.auth), options: Some(&self.options), objects: self.custom_objects() };
+        let line = Line {
+            next: self.next,
+            rows,
+            auth: Some(&self.auth),
+            options: Some(&self.options),
+            objects: self.custom_objects(),
+            events: Some(self.events.snapshot()),
+        };
         serde_json::to_value(line).ok()
     }
 
@@ -325,6 +349,9 @@ impl Salesforce {
         }
         if let Some(options) = line.options {
             self.options = options;
+        }
+        if let Some(events) = line.events {
+            self.events.restore(events);
         }
         self.committed();
         Ok(())

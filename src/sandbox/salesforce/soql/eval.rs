@@ -125,7 +125,8 @@ impl<'a> Scope<'a> {
         row.fields.get(&col.field).map_or(Cow::Owned(Value::Null), Cow::Borrowed)
     }
 
-    fn passes(&self, row: &Row, test: &Test, aggregates: &[Value]) -> bool {
+    /// Whether a row passes a filter.
+    pub(crate) fn passes(&self, row: &Row, test: &Test, aggregates: &[Value]) -> bool {
         match test {
             Test::And(all) => all.iter().all(|test| self.passes(row, test, aggregates)),
             Test::Or(any) => any.iter().any(|test| self.passes(row, test, aggregates)),
