@@ -99,11 +99,17 @@ fn plain(kind: FieldKind, value: Avro) -> Value {
 }
 
 /// The fields of a published platform event, or what is wrong with its bytes.
-pub(crate) fn decode(shape: &Shape, schema: &apache_avro::Schema, mut bytes: &[u8]) -> Result<Map<String, Value>, String> {
+pub(crate) fn decode(shape: &Shape, schema: &apache_avro::Schema, payload: &[u8]) -> Result<Map<String, Value>, String> {
+    let mut bytes = payload;
     let reader = GenericDatumReader::builder(schema).build().map_err(|error| error.to_string())?;
     let value = reader.read_value(&mut bytes).map_err(|error| error.to_string())?;
     if !bytes.is_empty() {
         return Err(format!("{} bytes are left over after the event", bytes.len()));
+    }
+    // The reader takes what is missing at the end for null; such a value is not what was sent.
+    let writer = GenericDatumWriter::builder(schema).build().map_err(|error| error.to_string())?;
+    if writer.write_value_to_vec(value.clone()).ok().as_deref() != Some(payload) {
+        return Err("the event ends too early".to_owned());
     }
     let Avro::Record(record) = value else { return Err("the event is not a record".to_owned()) };
     let mut fields = Map::new();
