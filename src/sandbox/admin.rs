@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sandbox::api::Sandbox;
 use crate::sandbox::call::{Call, Reply};
 use crate::sandbox::fault::Fault;
+use crate::sandbox::salesforce::Automation;
 use crate::sandbox::world::World;
 
 /// Every row of every face.
@@ -37,6 +38,9 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
     let mut world = sandbox.world();
     let now = call.now;
     let done = Reply::empty(StatusCode::NO_CONTENT);
+    if let Err(error) = world.advance(now) {
+        return refuse(&error);
+    }
     match (path.as_slice(), &call.method) {
         (["state"], &Method::GET) => Reply::ok(state(&world)),
         (["state"], &Method::DELETE) => world.reset(now).map_or_else(|error| refuse(&error), |()| done),
@@ -93,6 +97,37 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
             Err(error) => bad(format!("this is not an event script: {error}")),
         },
         (["clock"], &Method::GET) => Reply::ok(json!({"now": now})),
+        (["convert"], &Method::POST) => {
+            let conversion = match serde_json::from_slice(&call.body) {
+                Ok(conversion) => conversion,
+                Err(error) => return bad(format!("this is not a conversion: {error}")),
+            };
+            let result = world.salesforce.edit_convert(now, &conversion);
+            let result = result.and_then(|converted| world.commit().map(|()| converted));
+            result.map_or_else(|error| refuse(&error), |converted| Reply::json(StatusCode::CREATED, json!(converted)))
+        }
+        (["undelete", entity, id], &Method::POST) => {
+            let result = world.salesforce.edit_undelete(now, entity, id);
+            let result = result.and_then(|()| world.commit());
+            result.map_or_else(|error| refuse(&error), |()| done)
+        }
+        (["recycle_bin"], &Method::DELETE) => {
+            world.salesforce.empty_bin();
+            world.commit().map_or_else(|error| refuse(&error), |()| done)
+        }
+        (["automations"], &Method::GET) => Reply::ok(json!(world.salesforce.options.automations)),
+        (["automations"], &Method::DELETE) => {
+            world.salesforce.options.automations.clear();
+            world.commit().map_or_else(|error| refuse(&error), |()| done)
+        }
+        (["automations"], &Method::POST) => match serde_json::from_slice::<Automation>(&call.body) {
+            Ok(automation) => {
+                world.salesforce.options.automations.push(automation);
+                let all = json!(world.salesforce.options.automations);
+                world.commit().map_or_else(|error| refuse(&error), |()| Reply::json(StatusCode::CREATED, all))
+            }
+            Err(error) => bad(format!("this is not an automation: {error}")),
+        },
         (["records", entity], &Method::GET) => Reply::ok(json!(world.salesforce.records(entity))),
         (["records", entity], &Method::POST) => {
             let result = match fields(call) {
@@ -117,7 +152,8 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
         }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            json!({"error": "the sandbox has state, requests, faults, options, events, tokens, clock and records/{object}[/{id}]"}),
+            json!({"error": "the sandbox has state, requests, faults, options, events, automations, tokens, clock, convert, recycle_bin, undelete/{object}/{id} and \
+                             records/{object}[/{id}]"}),
         ),
     }
 }

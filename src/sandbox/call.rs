@@ -77,6 +77,8 @@ pub(crate) struct Reply {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
+    /// CSV, as UTF-8.
+    Csv(String),
     Empty,
     Html(String),
     Json(Value),
@@ -95,6 +97,10 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Content::Empty }
     }
 
+    pub(crate) fn csv(text: String) -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), body: Content::Csv(text) }
+    }
+
     pub(crate) fn html(status: StatusCode, text: impl Into<String>) -> Self {
         Self { status, headers: Vec::new(), body: Content::Html(text.into()) }
     }
@@ -108,6 +114,7 @@ impl Reply {
     /// As an HTTP answer.
     pub(crate) fn into_response(self) -> http::Response<Bytes> {
         let (kind, body) = match self.body {
+            Content::Csv(text) => ("text/csv; charset=UTF-8", text.into_bytes()),
             Content::Empty => ("", Vec::new()),
             Content::Html(text) => ("text/html; charset=UTF-8", text.into_bytes()),
             Content::Json(value) => ("application/json;charset=UTF-8", serde_json::to_vec(&value).unwrap_or_default()),

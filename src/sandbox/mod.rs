@@ -34,6 +34,7 @@ mod admin;
 mod api;
 mod call;
 mod courier;
+mod encoding;
 mod fault;
 mod log;
 #[cfg(feature = "sandbox-pubsub")]
@@ -48,4 +49,7 @@ pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
 #[cfg(feature = "sandbox-pubsub")]
 pub use pubsub::PubSub;
-pub use salesforce::{DuplicateRule, EventScript, FieldDef, FieldKind, ObjectDef, Options, OutboundDelivery, RuleAction};
+pub use salesforce::{
+    AssignmentEntry, Automation, AutomationKind, BulkOptions, Conversion, Converted, DuplicateRule, EventScript, FieldDef, FieldKind,
+    ObjectDef, Options, OutboundDelivery, RuleAction,
+};

@@ -19,6 +19,8 @@ use crate::sandbox::world::Outcome;
 
 /// Salesforce's limit on a request (SOAP API Developer Guide).
 const LARGEST: usize = 50 * 1024 * 1024;
+/// A little more than an upload of the Bulk API may have, so that the face can refuse the rest in its own words.
+const LARGEST_UPLOAD: usize = 160 * 1024 * 1024;
 
 /// The connection ends here.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +119,8 @@ pub(crate) async fn connection(sandbox: Sandbox, stream: TcpStream) {
 
 async fn answer(sandbox: Sandbox, request: http::Request<Incoming>) -> Result<http::Response<Answer>, Dropped> {
     let (parts, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, LARGEST).collect().await else {
+    let largest = if parts.uri.path().contains("/jobs/ingest/") { LARGEST_UPLOAD } else { LARGEST };
+    let Ok(body) = Limited::new(body, largest).collect().await else {
         let text = br#"[{"message":"Maximum size of request reached. Maximum size of request is 52428800 bytes.","errorCode":"EXCEEDED_MAX_SIZE_REQUEST"}]"#;
         let mut response = whole(http::Response::new(Bytes::from_static(text)));
         *response.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;

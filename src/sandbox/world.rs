@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::sandbox::api::RequestRecord;
 use crate::sandbox::call::{Call, Reply};
+use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
 use crate::sandbox::log::Log;
 use crate::sandbox::salesforce::{Held, Polled, Salesforce};
@@ -109,8 +110,18 @@ impl World {
         Ok(())
     }
 
+    /// Lets the clock do what it is due to do, a commit at a time.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> Result<()> {
+        while self.salesforce.step_jobs(now) {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
     /// Answers a request to a face, as the fault wants it; or says what the answer must wait for.
     pub(crate) fn run(&mut self, face: Face, call: &mut Call, fault: Option<&FaultKind>) -> Result<Outcome, Box<Held>> {
+        // What cannot be kept shows when the request's own changes are committed.
+        let advanced = self.advance(call.now);
         let early = match fault {
             Some(FaultKind::DropBefore) => {
                 self.remember(call, 0);
@@ -162,12 +173,12 @@ impl World {
                 Face::Salesforce => self.salesforce.handle(call),
             },
         };
-        Ok(self.finish(call, fault, reply))
+        Ok(self.finish(call, fault, advanced, reply))
     }
 
     /// Makes last what the request has changed, and lets the answer go as the fault wants it.
-    pub(crate) fn finish(&mut self, call: &Call, fault: Option<&FaultKind>, reply: Reply) -> Outcome {
-        let reply = match self.commit() {
+    pub(crate) fn finish(&mut self, call: &Call, fault: Option<&FaultKind>, advanced: Result<()>, reply: Reply) -> Outcome {
+        let reply = match advanced.and_then(|()| self.commit()) {
             Ok(()) => reply,
             Err(_) => {
                 let body = json!([{"message": "the change could not be stored", "errorCode": "SERVER_UNAVAILABLE"}]);
@@ -176,6 +187,7 @@ impl World {
         };
         let head = call.method == http::Method::HEAD;
         let mut response = reply.into_response();
+        encoding::answer(call, &mut response);
         if head {
             *response.body_mut() = Bytes::new();
         }

@@ -98,6 +98,18 @@ impl Org {
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
+    /// Any bytes of any type; the answer's body as it came.
+    pub fn raw(&self, method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> (u16, http::HeaderMap, Bytes) {
+        let mut request = http::Request::builder().method(method).uri(format!("http://localhost/services/data/v68.0{path}"));
+        request = request.header("authorization", format!("Bearer {}", self.token)).header("content-type", kind);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let answer = self.transport.send(request.body(body.into()).unwrap()).now_or_never().unwrap().unwrap();
+        let (parts, body) = answer.into_parts();
+        (parts.status.as_u16(), parts.headers, body.bytes(usize::MAX).now_or_never().unwrap().unwrap())
+    }
+
     pub fn send(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         self.try_send(method, path, body).expect("an answer")
     }

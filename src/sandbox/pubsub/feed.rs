@@ -306,6 +306,7 @@ impl<Q: Into<Ask>, R: From<Given>> Feed<Q, R> {
         let sandbox = self.sandbox.clone();
         let mut world = sandbox.world();
         let at = now.as_millisecond();
+        let _ = world.advance(now);
         if world.salesforce.events.cuts != self.cuts {
             return Some(Out::End(Some(refuse(Code::Unavailable, "service.unavailable", "The service is unavailable.", &self.caller.rpc))));
         }

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::sandbox::call::{Reply, param};
+use crate::sandbox::call::Reply;
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::ids;
-use crate::sandbox::salesforce::rest::Ctx;
+use crate::sandbox::salesforce::rest::{Ask, Ctx};
 use crate::sandbox::salesforce::rows::Write;
 
 const MOST: usize = 200;
@@ -38,32 +38,28 @@ fn bare(error: ApiError) -> (Option<String>, ApiError) {
 
 impl Salesforce {
     /// `/composite/sobjects[/{T}[/{F}]]`.
-    pub(crate) fn collections(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        path: &[&str],
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) fn collections(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        let ["composite", "sobjects", path @ ..] = ask.path else { return Err(ApiError::not_found()) };
+        let method = ask.method;
         if ctx.number < 42 {
             return Err(ApiError::not_found());
         }
         match path {
-            [] if method == Method::POST || method == Method::PATCH => self.write_rows(ctx, method, None, body),
-            [] if method == Method::DELETE => self.delete_rows(ctx, params),
+            [] if method == Method::POST || method == Method::PATCH => self.write_rows(ctx, ask, None),
+            [] if method == Method::DELETE => self.delete_rows(ctx, ask),
             [] => Err(ApiError::method(method, "DELETE,PATCH,POST")),
-            [name] if method == Method::GET || method == Method::POST => self.get_rows(ctx, method, name, params, body),
+            [name] if method == Method::GET || method == Method::POST => self.get_rows(ctx, ask, name),
             [_] => Err(ApiError::method(method, "GET,POST")),
-            [name, field] if method == Method::PATCH => self.write_rows(ctx, method, Some((name, field)), body),
+            [name, field] if method == Method::PATCH => self.write_rows(ctx, ask, Some((name, field))),
             [_, _] => Err(ApiError::method(method, "PATCH")),
             _ => Err(ApiError::not_found()),
         }
     }
 
-    fn write_rows(&mut self, ctx: &Ctx, method: &Method, upsert: Option<(&str, &str)>, body: Option<&Value>) -> Result<Reply, ApiError> {
+    fn write_rows(&mut self, ctx: &Ctx, ask: &Ask<'_>, upsert: Option<(&str, &str)>) -> Result<Reply, ApiError> {
         let write = ctx.write()?;
-        let Some(Value::Object(body)) = body else { return Err(ApiError::json("a collection is an object with records")) };
+        let method = ask.method;
+        let Some(Value::Object(body)) = ask.body else { return Err(ApiError::json("a collection is an object with records")) };
         for name in body.keys() {
             if name != "records" && name != "allOrNone" {
                 return Err(ApiError::json(format!("Unrecognized field \"{name}\", not marked as ignorable")));
@@ -178,9 +174,9 @@ impl Salesforce {
         self.schema.object(kind).cloned().ok_or_else(unknown)
     }
 
-    fn delete_rows(&mut self, ctx: &Ctx, params: &[(String, String)]) -> Result<Reply, ApiError> {
+    fn delete_rows(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
         let write = ctx.write()?;
-        let list = param(params, "ids").unwrap_or_default();
+        let list = ask.param("ids").unwrap_or_default();
         let wanted: Vec<&str> = list.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
         if wanted.is_empty() {
             return Err(ApiError::bad("REQUIRED_FIELD_MISSING", "Required fields are missing: [ids]"));
@@ -188,7 +184,7 @@ impl Salesforce {
         if wanted.len() > MOST {
             return Err(too_many(wanted.len()));
         }
-        let all_or_none = param(params, "allOrNone").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
+        let all_or_none = ask.param("allOrNone").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
         let mark = self.tables.mark();
         let mut results = Vec::new();
         for (at, text) in wanted.into_iter().enumerate() {
@@ -233,26 +229,14 @@ impl Salesforce {
         Reply::ok(Value::Array(rows))
     }
 
-    fn get_rows(
-        &self,
-        ctx: &Ctx,
-        method: &Method,
-        name: &str,
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
+    fn get_rows(&self, ctx: &Ctx, ask: &Ask<'_>, name: &str) -> Result<Reply, ApiError> {
         let object = self.object(name)?;
         let list = |name: &str| -> Result<Vec<String>, ApiError> {
             let missing = || ApiError::bad("REQUIRED_FIELD_MISSING", format!("Required fields are missing: [{name}]"));
-            let texts: Vec<String> = if method == Method::GET {
-                param(params, name)
-                    .unwrap_or_default()
-                    .split(',')
-                    .map(|text| text.trim().to_owned())
-                    .filter(|text| !text.is_empty())
-                    .collect()
+            let texts: Vec<String> = if ask.method == Method::GET {
+                ask.param(name).unwrap_or_default().split(',').map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
             } else {
-                let items = body.and_then(|body| body.get(name)).and_then(Value::as_array).ok_or_else(missing)?;
+                let items = ask.member(name).and_then(Value::as_array).ok_or_else(missing)?;
                 items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
             };
             if texts.is_empty() { Err(missing()) } else { Ok(texts) }
@@ -279,13 +263,11 @@ impl Salesforce {
     }
 
     /// `POST /composite/tree/{T}`.
-    pub(crate) fn tree(&mut self, ctx: &Ctx, method: &Method, name: &str, body: Option<&Value>) -> Result<Reply, ApiError> {
-        if method != Method::POST {
-            return Err(ApiError::method(method, "POST"));
-        }
+    pub(crate) fn tree(&mut self, ctx: &Ctx, ask: &Ask<'_>, name: &str) -> Result<Reply, ApiError> {
+        ask.only(&Method::POST)?;
         let object = self.object(name)?;
         let write = ctx.write()?;
-        let Some(Value::Array(records)) = body.and_then(|body| body.get("records")) else {
+        let Some(Value::Array(records)) = ask.member("records") else {
             return Err(ApiError::json("a tree is an object with records"));
         };
         let mut nodes = Vec::new();

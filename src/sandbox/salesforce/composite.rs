@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::call::{Content, Reply, pairs, segments};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rest::Ctx;
+use crate::sandbox::salesforce::rest::{Ask, Ctx};
 
 const MOST: usize = 25;
 
@@ -21,17 +21,15 @@ const ROLLED_BACK: &str = "The transaction was rolled back since another operati
 
 impl Salesforce {
     /// `POST /composite`.
-    pub(crate) fn composite(&mut self, ctx: &Ctx, method: &Method, body: Option<&Value>) -> Result<Reply, ApiError> {
-        if method != Method::POST {
-            return Err(ApiError::method(method, "POST"));
-        }
-        let Some(Value::Array(requests)) = body.and_then(|body| body.get("compositeRequest")) else {
+    pub(crate) fn composite(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        ask.only(&Method::POST)?;
+        let Some(Value::Array(requests)) = ask.member("compositeRequest") else {
             return Err(ApiError::json("a composite request is an object with compositeRequest"));
         };
         if requests.len() > MOST {
             return Err(ApiError::bad("LIMIT_EXCEEDED", "Limit of 25 reached for number of operations"));
         }
-        let all_or_none = body.and_then(|body| body.get("allOrNone")).and_then(Value::as_bool).unwrap_or(false);
+        let all_or_none = ask.member("allOrNone").and_then(Value::as_bool).unwrap_or(false);
         let heavy = requests.iter().filter_map(|request| request.get("url").and_then(Value::as_str)).filter(|url| {
             let path = url.split('?').next().unwrap_or_default();
             path.contains("/query") || path.contains("/composite/sobjects")
@@ -44,14 +42,12 @@ impl Salesforce {
     }
 
     /// `POST /composite/graph`: each graph is all or nothing, and independent.
-    pub(crate) fn graph(&mut self, ctx: &Ctx, method: &Method, body: Option<&Value>) -> Result<Reply, ApiError> {
+    pub(crate) fn graph(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
         if ctx.number < 50 {
             return Err(ApiError::not_found());
         }
-        if method != Method::POST {
-            return Err(ApiError::method(method, "POST"));
-        }
-        let Some(Value::Array(graphs)) = body.and_then(|body| body.get("graphs")) else {
+        ask.only(&Method::POST)?;
+        let Some(Value::Array(graphs)) = ask.member("graphs") else {
             return Err(ApiError::json("a composite graph request is an object with graphs"));
         };
         if graphs.len() > 75 {
@@ -71,9 +67,16 @@ impl Salesforce {
             };
             for request in requests {
                 let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
-                if !url.split('/').any(|segment| segment == "sobjects") || url.contains("/composite/") {
-                    return Err(ApiError::bad("INVALID_INPUT", "a graph takes sobjects resources only"));
+                let method = request.get("method").and_then(Value::as_str).unwrap_or_default();
+                if !is_node(method, url) {
+                    return Err(ApiError::bad(
+                        "INVALID_INPUT",
+                        format!("a graph does not take {method} of this resource, only records of sobjects"),
+                    ));
                 }
+            }
+            if depth(requests) > 15 {
+                return Err(ApiError::bad("LIMIT_EXCEEDED", "a graph is at most 15 levels deep"));
             }
             nodes += requests.len();
             plans.push((id, requests));
@@ -166,21 +169,21 @@ impl Salesforce {
         let path = segments(path);
         // `/services/data/vNN.0/...`, as checked before.
         let rest: Vec<&str> = path.iter().skip(3).map(String::as_str).collect();
-        self.resource(ctx, &method, &rest, &pairs(query.as_bytes()), request.get("body").filter(|body| !body.is_null()))
+        let params = pairs(query.as_bytes());
+        let body = request.get("body").filter(|body| !body.is_null());
+        self.resource(ctx, &Ask { method: &method, path: &rest, params: &params, body })
     }
 
     /// `POST /composite/batch`: independent requests, each counted.
-    pub(crate) fn batch(&mut self, ctx: &Ctx, method: &Method, body: Option<&Value>) -> Result<Reply, ApiError> {
-        if method != Method::POST {
-            return Err(ApiError::method(method, "POST"));
-        }
-        let Some(Value::Array(requests)) = body.and_then(|body| body.get("batchRequests")) else {
+    pub(crate) fn batch(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        ask.only(&Method::POST)?;
+        let Some(Value::Array(requests)) = ask.member("batchRequests") else {
             return Err(ApiError::json("a batch is an object with batchRequests"));
         };
         if requests.len() > MOST {
             return Err(ApiError::bad("LIMIT_EXCEEDED", "Limit of 25 reached for number of operations"));
         }
-        let halt = body.and_then(|body| body.get("haltOnError")).and_then(Value::as_bool).unwrap_or(false);
+        let halt = ask.member("haltOnError").and_then(Value::as_bool).unwrap_or(false);
         // The outer request was counted as one.
         self.usage.count(ctx.now, u64::try_from(requests.len()).unwrap_or(0).saturating_sub(1));
         let mut results = Vec::new();
@@ -195,14 +198,18 @@ impl Salesforce {
             let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
             let method = request.get("method").and_then(Value::as_str).and_then(|method| Method::from_bytes(method.as_bytes()).ok());
             let (path, query) = url.split_once('?').unwrap_or((url, ""));
-            let path = segments(path);
+            // Documented is `v68.0/...`; clients send the whole path as well.
+            let path = path.trim_start_matches('/');
+            let path = segments(path.strip_prefix("services/data/").unwrap_or(path));
             let reply = match (path.split_first(), method) {
                 (Some((version, rest)), Some(method)) if super::router::version_number(version).is_some() => {
                     let mut inner = nested(ctx, request, false)?;
                     inner.version.clone_from(version);
                     inner.number = super::router::version_number(version).unwrap_or(ctx.number);
                     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-                    self.resource(&inner, &method, &rest, &pairs(query.as_bytes()), request.get("richInput").filter(|body| !body.is_null()))
+                    let params = pairs(query.as_bytes());
+                    let body = request.get("richInput").filter(|body| !body.is_null());
+                    self.resource(&inner, &Ask { method: &method, path: &rest, params: &params, body })
                 }
                 _ => {
                     let error = ApiError::not_found();
@@ -219,6 +226,32 @@ impl Salesforce {
         let errors = results.iter().any(|result| result.get("statusCode").and_then(Value::as_u64).is_some_and(|code| code >= 400));
         Ok(Reply::ok(json!({"hasErrors": errors, "results": results})))
     }
+}
+
+/// Records alone are nodes of a graph: created, or read, changed and deleted by id or external id.
+fn is_node(method: &str, url: &str) -> bool {
+    let path = segments(url.split('?').next().unwrap_or_default());
+    let path: Vec<&str> = path.iter().skip(3).map(String::as_str).collect();
+    match path.as_slice() {
+        ["sobjects", _] => method == "POST",
+        ["sobjects", _, "describe" | "updated" | "deleted"] => false,
+        ["sobjects", _, _] => matches!(method, "GET" | "PATCH" | "DELETE"),
+        ["sobjects", _, _, _] => matches!(method, "GET" | "PATCH" | "DELETE" | "POST"),
+        _ => false,
+    }
+}
+
+/// The longest chain of references.
+fn depth(requests: &[Value]) -> usize {
+    let mut depths: BTreeMap<&str, usize> = BTreeMap::new();
+    for request in requests {
+        let text = format!("{} {}", request.get("url").unwrap_or(&Value::Null), request.get("body").unwrap_or(&Value::Null));
+        let names = text.split("@{").skip(1).filter_map(|rest| rest.split(['.', '[', '}']).next());
+        let above = names.filter_map(|name| depths.get(name)).max().copied().unwrap_or(0);
+        let name = request.get("referenceId").and_then(Value::as_str).unwrap_or_default();
+        depths.insert(name, above + 1);
+    }
+    depths.into_values().max().unwrap_or(0)
 }
 
 fn inner(request: &Value, error: &ApiError) -> Value {

@@ -144,6 +144,9 @@ impl Salesforce {
 
     /// What a new row brings along.
     pub(crate) fn after_insert(&mut self, write: &Write, object: &ObjectDef, id: &str) -> Result<(), ApiError> {
+        if object.name == "CampaignMember" {
+            self.count_member(id, 1);
+        }
         if object.name != "Campaign" {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! The token endpoint and the tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::sandbox::call::{Call, Reply, pairs, param};
+use crate::sandbox::call::{Call, Content, Reply, pairs, param};
 use crate::sandbox::salesforce::Salesforce;
+use crate::sandbox::salesforce::jwt;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Access {
@@ -106,13 +107,23 @@ impl Auth {
         self.access.clear();
     }
 
+    /// A user approves an app five times; the sixth ends the oldest approval's refresh token without a word.
+    fn keep_newest(&mut self) {
+        let families: BTreeSet<u64> = self.refresh.values().map(|refresh| refresh.family).collect();
+        if families.len() > 5
+            && let Some(oldest) = families.first()
+        {
+            self.refresh.retain(|_, refresh| refresh.family != *oldest);
+        }
+    }
+
     fn end_family(&mut self, family: u64) {
         self.access.retain(|_, access| access.family != family);
         self.refresh.retain(|_, refresh| refresh.family != family);
     }
 }
 
-fn refuse(error: &str, description: &str) -> Reply {
+pub(crate) fn refuse(error: &str, description: &str) -> Reply {
     Reply::json(StatusCode::BAD_REQUEST, json!({"error": error, "error_description": description}))
 }
 
@@ -168,6 +179,9 @@ impl Salesforce {
             return refuse("unsupported_grant_type", "grant type not supported");
         };
         let secret_needed = self.options.require_secret || grant == "client_credentials";
+        if grant == jwt::GRANT {
+            return self.by_assertion(call, &form);
+        }
         if !matches!(grant, "refresh_token" | "authorization_code" | "client_credentials") {
             return refuse("unsupported_grant_type", "grant type not supported");
         }
@@ -196,6 +210,10 @@ impl Salesforce {
                 self.grant(call, known.family, fresh)
             }
             "client_credentials" => {
+                // Only the org's own domain knows whom such an app runs as.
+                if ["https://login.salesforce.com", "https://test.salesforce.com"].contains(&call.origin.as_str()) {
+                    return refuse("invalid_grant", "request not supported on this domain");
+                }
                 self.auth.made += 1;
                 let family = self.auth.made;
                 self.grant(call, family, None)
@@ -222,7 +240,20 @@ impl Salesforce {
         let family = self.auth.made;
         let fresh = format!("5Aep861{}", self.auth.secret("refresh"));
         self.auth.refresh.insert(fresh.clone(), Refresh { family, used: false });
+        self.auth.keep_newest();
         self.grant(call, family, Some(fresh))
+    }
+
+    /// A session without a refresh token, as the JWT bearer grant gives: neither `issued_at` nor `signature`.
+    pub(crate) fn fresh_grant(&mut self, call: &Call) -> Reply {
+        self.auth.made += 1;
+        let family = self.auth.made;
+        let mut reply = self.grant(call, family, None);
+        if let Content::Json(Value::Object(map)) = &mut reply.body {
+            map.remove("issued_at");
+            map.remove("signature");
+        }
+        reply
     }
 
     fn grant(&mut self, call: &Call, family: u64, refresh: Option<String>) -> Reply {
@@ -295,12 +326,22 @@ impl Salesforce {
             return reply;
         }
         let token = param(&form, "token").unwrap_or_default();
-        let active = self.auth.accepts(token, call.now) || self.auth.refresh.get(token).is_some_and(|refresh| !refresh.used);
-        Reply::ok(if active {
-            json!({"active": true, "client_id": self.auth.client_id, "scope": "api refresh_token"})
-        } else {
-            json!({"active": false})
-        })
+        let access = self.auth.accepts(token, call.now);
+        if !access && !self.auth.refresh.get(token).is_some_and(|refresh| !refresh.used) {
+            return Reply::ok(json!({"active": false}));
+        }
+        let name = self.tables.get("User", &self.user).and_then(|row| row.text("Username"));
+        let kind = if access { "access_token" } else { "refresh_token" };
+        let mut answer = json!({
+            "active": true, "client_id": self.auth.client_id, "scope": "api refresh_token", "username": name, "token_type": kind,
+            "sub": format!("{}/id/{}/{}", call.origin, self.org, self.user),
+        });
+        if let Some(expires) = self.auth.access.get(token).and_then(|access| access.expires)
+            && let Value::Object(map) = &mut answer
+        {
+            map.insert("exp".to_owned(), json!(expires / 1000));
+        }
+        Reply::ok(answer)
     }
 
     /// UserInfo and the identity URL.

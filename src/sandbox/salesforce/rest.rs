@@ -11,10 +11,49 @@ use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::events;
 use crate::sandbox::salesforce::ids;
-use crate::sandbox::salesforce::rows::{Write, field_value};
+use crate::sandbox::salesforce::rows::{Assign, Write, field_value};
 use crate::sandbox::salesforce::schema::{FieldDef, ObjectDef};
 use crate::sandbox::salesforce::validate::canonical_datetime;
 use crate::sandbox::store::Row;
+
+/// What is asked of a resource, alone or inside a composite request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a Method,
+    /// The segments below the version, decoded.
+    pub(crate) path: &'a [&'a str],
+    /// The query, decoded.
+    pub(crate) params: &'a [(String, String)],
+    /// The body as JSON.
+    pub(crate) body: Option<&'a Value>,
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn param(&self, name: &str) -> Option<&'a str> {
+        param(self.params, name)
+    }
+
+    /// The body, which must be an object of fields.
+    pub(crate) fn fields(&self) -> Result<&'a Map<String, Value>, ApiError> {
+        match self.body {
+            Some(Value::Object(map)) => Ok(map),
+            Some(_) => {
+                Err(ApiError::json("Cannot deserialize instance of sobject from START_ARRAY or request may be missing a required field"))
+            }
+            None => Err(ApiError::json("No content to map to Object due to end of input")),
+        }
+    }
+
+    /// A member of the body.
+    pub(crate) fn member(&self, name: &str) -> Option<&'a Value> {
+        self.body?.get(name)
+    }
+
+    /// Refuses every method but `wanted`.
+    pub(crate) fn only(&self, wanted: &Method) -> Result<(), ApiError> {
+        if self.method == wanted { Ok(()) } else { Err(ApiError::method(self.method, wanted.as_str())) }
+    }
+}
 
 /// What a request carries besides its path and body.
 #[derive(Clone, Debug)]
@@ -42,15 +81,17 @@ impl Ctx {
 
     /// How this request writes, its headers checked.
     pub(crate) fn write(&self) -> Result<Write, ApiError> {
-        if let Some(value) = self.header("sforce-auto-assign") {
-            let known = value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false");
-            if !known && !ids::normalize(value).is_some_and(|id| id.starts_with("01Q")) {
-                return Err(ApiError::bad(
-                    "INVALID_ASSIGNMENT_RULE",
-                    "Sforce-Auto-Assign takes TRUE, FALSE or the id of an assignment rule",
-                ));
+        let assign = match self.header("sforce-auto-assign") {
+            // Without the header the active rule runs (REST API Developer Guide, Assignment Rule Header).
+            None => Assign::Active,
+            Some(value) if value.eq_ignore_ascii_case("true") => Assign::Active,
+            Some(value) if value.eq_ignore_ascii_case("false") => Assign::Off,
+            Some(value) => {
+                let refuse =
+                    || ApiError::bad("INVALID_ASSIGNMENT_RULE", "Sforce-Auto-Assign takes TRUE, FALSE or the id of an assignment rule");
+                Assign::Rule(ids::normalize(value).filter(|id| id.starts_with("01Q")).ok_or_else(refuse)?)
             }
-        }
+        };
         let mut write = Write {
             user: self.user.clone(),
             now: self.now,
@@ -59,6 +100,7 @@ impl Ctx {
             system: false,
             locked: self.locked.as_ref().is_some_and(Vec::is_empty),
             version: self.version.clone(),
+            assign,
         };
         if let Some(value) = self.header("sforce-duplicate-rule-header") {
             for part in value.split([';', ',']).map(str::trim).filter(|part| !part.is_empty()) {
@@ -114,36 +156,19 @@ pub(crate) fn not_modified(ctx: &Ctx, at: Timestamp) -> bool {
     ctx.header("if-modified-since").and_then(http_date).is_some_and(|since| at.as_second() <= since.as_second())
 }
 
-fn object_body(body: Option<&Value>) -> Result<&Map<String, Value>, ApiError> {
-    match body {
-        Some(Value::Object(map)) => Ok(map),
-        Some(_) => {
-            Err(ApiError::json("Cannot deserialize instance of sobject from START_ARRAY or request may be missing a required field"))
-        }
-        None => Err(ApiError::json("No content to map to Object due to end of input")),
-    }
-}
-
 fn saved(id: &str) -> Value {
     json!({"id": id, "success": true, "errors": []})
 }
 
 impl Salesforce {
     /// `/sobjects/{T}` and below, the describes aside.
-    pub(crate) fn sobject(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        path: &[&str],
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
-        let Some((name, rest)) = path.split_first() else { return Err(ApiError::not_found()) };
+    pub(crate) fn sobject(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        let ["sobjects", name, rest @ ..] = ask.path else { return Err(ApiError::not_found()) };
         let object = self.object(name)?;
         match rest {
-            [] if method == Method::POST => {
+            [] if ask.method == Method::POST => {
                 let write = ctx.write()?;
-                let id = self.insert(&write, &object, object_body(body)?)?;
+                let id = self.insert(&write, &object, ask.fields()?)?;
                 let mut answer = saved(&id);
                 if events::is_event(&object)
                     && let Some(map) = answer.as_object_mut()
@@ -152,35 +177,28 @@ impl Salesforce {
                 }
                 Ok(created(ctx, &object, &id, answer))
             }
-            [] => Err(ApiError::method(method, "HEAD,GET,POST")),
-            [id] => self.by_id(ctx, method, &object, id, params, body),
+            [] => Err(ApiError::method(ask.method, "HEAD,GET,POST")),
+            [id] => self.by_id(ctx, ask, &object, id),
             [field, rest @ ..] => {
                 // A slash that was not encoded makes one segment too many.
                 let [value] = rest else { return Err(ApiError::not_found()) };
-                self.by_external(ctx, method, &object, (field, value), params, body)
+                self.by_external(ctx, ask, &object, (field, value))
             }
         }
     }
 
-    fn by_id(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        object: &Arc<ObjectDef>,
-        id: &str,
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
+    fn by_id(&mut self, ctx: &Ctx, ask: &Ask<'_>, object: &Arc<ObjectDef>, id: &str) -> Result<Reply, ApiError> {
+        let method = ask.method;
         // `/sobjects/Lead/Id` takes a POST as `/sobjects/Lead` does.
         if method == Method::POST && id.eq_ignore_ascii_case("Id") {
             let write = ctx.write()?;
-            let id = self.insert(&write, object, object_body(body)?)?;
+            let id = self.insert(&write, object, ask.fields()?)?;
             let answer = json!({"id": id, "success": true, "errors": [], "created": true});
             return Ok(created(ctx, object, &id, answer));
         }
         if method == Method::GET {
             let id = ids::normalize(id).filter(|id| id.starts_with(&object.prefix)).ok_or_else(ApiError::not_found)?;
-            return self.read(ctx, object, &id, params);
+            return self.read(ctx, ask, object, &id);
         }
         if method != Method::PATCH && method != Method::DELETE {
             return Err(ApiError::method(method, "HEAD,GET,PATCH,DELETE"));
@@ -192,7 +210,7 @@ impl Salesforce {
             self.remove(&write, object, &id)?;
             return Ok(Reply::empty(StatusCode::NO_CONTENT));
         }
-        let body = object_body(body)?;
+        let body = ask.fields()?;
         if body.keys().any(|name| name.eq_ignore_ascii_case("Id")) {
             return Err(ApiError::bad("INVALID_FIELD", "The Id field should not be specified in the sobject data."));
         }
@@ -200,18 +218,11 @@ impl Salesforce {
         Ok(Reply::empty(StatusCode::NO_CONTENT))
     }
 
-    fn by_external(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        object: &Arc<ObjectDef>,
-        (name, value): (&str, &str),
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
+    fn by_external(&mut self, ctx: &Ctx, ask: &Ask<'_>, object: &Arc<ObjectDef>, (name, value): (&str, &str)) -> Result<Reply, ApiError> {
         let field = Self::external_field(object, name)?.clone();
+        let method = ask.method;
         if method == Method::PATCH {
-            return self.upsert_one(ctx, object, &field, value, params, object_body(body)?);
+            return self.upsert_one(ctx, ask, object, (&field, value));
         }
         if method != Method::GET && method != Method::DELETE {
             return Err(ApiError::method(method, "HEAD,GET,PATCH,DELETE"));
@@ -223,7 +234,7 @@ impl Salesforce {
             several => return Ok(choices(ctx, object, several)),
         };
         if method == Method::GET {
-            return self.read(ctx, object, &id, params);
+            return self.read(ctx, ask, object, &id);
         }
         self.precondition(ctx, object, &id)?;
         self.remove(&ctx.write()?, object, &id)?;
@@ -233,14 +244,13 @@ impl Salesforce {
     fn upsert_one(
         &mut self,
         ctx: &Ctx,
+        ask: &Ask<'_>,
         object: &Arc<ObjectDef>,
-        field: &FieldDef,
-        value: &str,
-        params: &[(String, String)],
-        body: &Map<String, Value>,
+        (field, value): (&FieldDef, &str),
     ) -> Result<Reply, ApiError> {
+        let body = ask.fields()?;
         let write = ctx.write()?;
-        let update_only = param(params, "updateOnly").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let update_only = ask.param("updateOnly").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if body.keys().any(|name| name.eq_ignore_ascii_case("Id")) {
             return Err(ApiError::bad("INVALID_FIELD", "The Id field should not be specified in the sobject data."));
         }
@@ -265,7 +275,7 @@ impl Salesforce {
         Ok(if ctx.number < 46 { Reply::empty(StatusCode::NO_CONTENT) } else { Reply::ok(answer) })
     }
 
-    fn read(&self, ctx: &Ctx, object: &ObjectDef, id: &str, params: &[(String, String)]) -> Result<Reply, ApiError> {
+    fn read(&self, ctx: &Ctx, ask: &Ask<'_>, object: &ObjectDef, id: &str) -> Result<Reply, ApiError> {
         let row = self.existing(object, id)?;
         let changed = row.text("LastModifiedDate").and_then(|at| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", at).ok());
         if let Some(changed) = changed
@@ -273,7 +283,7 @@ impl Salesforce {
         {
             return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
         }
-        let names: Option<Vec<&str>> = param(params, "fields").map(|list| list.split(',').map(str::trim).collect());
+        let names: Option<Vec<&str>> = ask.param("fields").map(|list| list.split(',').map(str::trim).collect());
         let record = self.show(ctx, object, row, names.as_deref())?;
         let reply = Reply::ok(record);
         Ok(match changed {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::call::{Call, Content, Reply};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rest::Ctx;
+use crate::sandbox::salesforce::rest::{Ask, Ctx};
 
 /// The oldest version that is still served, and the newest.
 const VERSIONS: std::ops::RangeInclusive<u32> = 31..=68;
@@ -71,7 +71,7 @@ impl Salesforce {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer") || scheme.eq_ignore_ascii_case("OAuth"))
             .map(|(_, token)| token.trim());
         match token {
-            Some(token) if self.auth.accepts(token, call.now) => {}
+            Some(token) if self.auth.accepts(token, call.now) && self.lives_at(&call.origin) => {}
             None if call.headers.contains_key(http::header::AUTHORIZATION) => {
                 return answer(&ApiError::new(StatusCode::UNAUTHORIZED, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"));
             }
@@ -87,6 +87,12 @@ impl Salesforce {
         self.metered(reply)
     }
 
+    /// Whether the org is served at `origin`.
+    fn lives_at(&self, origin: &str) -> bool {
+        let instance = self.options.instance_url.as_deref().filter(|_| self.options.strict_instance);
+        instance.is_none_or(|instance| instance.trim_end_matches('/').eq_ignore_ascii_case(origin))
+    }
+
     fn metered(&self, reply: Reply) -> Reply {
         let info = format!("api-usage={}/{}", self.usage.calls, self.options.daily_limit);
         reply.header("sforce-limit-info", info)
@@ -94,6 +100,7 @@ impl Salesforce {
 
     fn read_and_run(&mut self, call: &Call, version: &str, rest: &[&str]) -> Result<Reply, ApiError> {
         let override_method = call.query.split('&').find_map(|pair| pair.strip_prefix("_HttpMethod="));
+        let override_method = override_method.or_else(|| call.header("x-http-method-override"));
         let method = match (&call.method, override_method) {
             (&Method::POST, Some(method)) => {
                 Method::from_bytes(method.as_bytes()).map_err(|_| ApiError::method(&call.method, "GET,POST,PATCH,DELETE"))?
@@ -101,20 +108,6 @@ impl Salesforce {
             (&Method::HEAD, _) => Method::GET,
             _ => call.method.clone(),
         };
-        let mut body = None;
-        if !call.body.is_empty() && method != Method::GET && method != Method::DELETE {
-            let kind = call.header("content-type").unwrap_or("application/json").to_ascii_lowercase();
-            if !kind.starts_with("application/json") || call.headers.contains_key(http::header::CONTENT_ENCODING) {
-                let shown = kind.split(';').next().unwrap_or_default();
-                let message = format!("Content-Type '{shown}' not supported.");
-                return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
-            }
-            let parsed: Result<Value, _> = serde_json::from_slice(&call.body);
-            body = Some(parsed.map_err(|error| {
-                let (line, column) = (error.line(), error.column());
-                ApiError::json(format!("Unexpected character or end of input in the JSON text at [line:{line}, column:{column}]"))
-            })?);
-        }
         let ctx = Ctx {
             number: version_number(version).unwrap_or(*VERSIONS.end()),
             version: version.to_owned(),
@@ -126,33 +119,41 @@ impl Salesforce {
             all_or_none: false,
             nested: false,
         };
-        Ok(self.resource(&ctx, &method, rest, &call.params(), body.as_ref()))
+        if call.headers.contains_key(http::header::CONTENT_ENCODING) {
+            let message = "the Content-Encoding of the body is not supported; send it plain or as gzip";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+        }
+        if let ["jobs", rest @ ..] = rest {
+            return self.jobs(&ctx, &method, rest, call);
+        }
+        let mut body = None;
+        if !call.body.is_empty() && method != Method::GET && method != Method::DELETE {
+            let kind = call.header("content-type").unwrap_or("application/json").to_ascii_lowercase();
+            if !kind.starts_with("application/json") {
+                let shown = kind.split(';').next().unwrap_or_default();
+                let message = format!("Content-Type '{shown}' not supported.");
+                return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+            }
+            let parsed: Result<Value, _> = serde_json::from_slice(&call.body);
+            body = Some(parsed.map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                ApiError::json(format!("Unexpected character or end of input in the JSON text at [line:{line}, column:{column}]"))
+            })?);
+        }
+        Ok(self.resource(&ctx, &Ask { method: &method, path: rest, params: &call.params(), body: body.as_ref() }))
     }
 
     /// A resource below the version; what it changed before a refusal is undone.
-    pub(crate) fn resource(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        path: &[&str],
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Reply {
+    pub(crate) fn resource(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Reply {
         let mark = self.tables.mark();
-        self.dispatch(ctx, method, path, params, body).unwrap_or_else(|error| {
+        self.dispatch(ctx, ask).unwrap_or_else(|error| {
             self.tables.rollback(mark);
             answer(&error)
         })
     }
 
-    fn dispatch(
-        &mut self,
-        ctx: &Ctx,
-        method: &Method,
-        path: &[&str],
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
+    fn dispatch(&mut self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        let Ask { method, path, params, .. } = *ask;
         let get = || if method == Method::GET { Ok(()) } else { Err(ApiError::method(method, "HEAD,GET")) };
         match path {
             [] => get().map(|()| self.directory(ctx)),
@@ -162,16 +163,16 @@ impl Salesforce {
             ["sobjects", name, "describe"] => get().and_then(|()| self.describe(ctx, name)),
             ["sobjects", name, "updated"] => get().and_then(|()| self.replicate(ctx, name, false, params)),
             ["sobjects", name, "deleted"] => get().and_then(|()| self.replicate(ctx, name, true, params)),
-            ["sobjects", "StreamingChannel", id, "push"] => self.push_generic(ctx, method, id, body),
+            ["sobjects", "StreamingChannel", id, "push"] => self.push_generic(ctx, method, id, ask.body),
             ["sobjects", name, "eventSchema"] => get().and_then(|()| self.event_schema(name)),
             ["event", "eventSchema", id] => get().and_then(|()| self.event_schema_by_id(id)),
-            ["tooling", "sobjects", name, rest @ ..] if Self::tools(name) => self.tooling(method, name, rest, body),
-            ["sobjects", rest @ ..] => self.sobject(ctx, method, rest, params, body),
+            ["tooling", "sobjects", name, rest @ ..] if Self::tools(name) => self.tooling(method, name, rest, ask.body),
+            ["sobjects", ..] => self.sobject(ctx, ask),
             ["query"] => get().and_then(|()| self.query(ctx, params, false)),
             ["queryAll"] => get().and_then(|()| self.query(ctx, params, true)),
             ["query" | "queryAll", locator] => get().and_then(|()| self.query_more(ctx, locator)),
             ["search"] => get().and_then(|()| self.search(ctx, params)),
-            ["parameterizedSearch"] => self.parameterized_search(ctx, method, params, body),
+            ["parameterizedSearch"] => self.parameterized_search(ctx, ask),
             ["composite"] if method == Method::GET => {
                 let base = format!("/services/data/{}/composite", ctx.version);
                 Ok(Reply::ok(
@@ -182,17 +183,17 @@ impl Salesforce {
             ["composite", ..] if ctx.nested && path.get(1) != Some(&"sobjects") && path.get(1) != Some(&"tree") => {
                 Err(ApiError::not_found())
             }
-            ["composite"] => self.composite(ctx, method, body),
-            ["composite", "batch"] => self.batch(ctx, method, body),
-            ["composite", "graph"] => self.graph(ctx, method, body),
-            ["composite", "tree", name] => self.tree(ctx, method, name, body),
-            ["composite", "sobjects", rest @ ..] => self.collections(ctx, method, rest, params, body),
+            ["composite"] => self.composite(ctx, ask),
+            ["composite", "batch"] => self.batch(ctx, ask),
+            ["composite", "graph"] => self.graph(ctx, ask),
+            ["composite", "tree", name] => self.tree(ctx, ask, name),
+            ["composite", "sobjects", ..] => self.collections(ctx, ask),
             _ => Err(ApiError::not_found()),
         }
     }
 
     fn directory(&self, ctx: &Ctx) -> Reply {
-        let mut all: Map<String, Value> = ["composite", "limits", "parameterizedSearch", "query", "queryAll", "search", "sobjects"]
+        let mut all: Map<String, Value> = ["composite", "jobs", "limits", "parameterizedSearch", "query", "queryAll", "search", "sobjects"]
             .into_iter()
             .map(|name| (name.to_owned(), json!(format!("/services/data/{}/{name}", ctx.version))))
             .collect();

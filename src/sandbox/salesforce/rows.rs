@@ -15,6 +15,16 @@ use crate::sandbox::salesforce::schema::{FieldDef, FieldKind, ObjectDef};
 use crate::sandbox::salesforce::validate::{coerce, stamp};
 use crate::sandbox::store::{Row, fold};
 
+/// Which assignment rule a write runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Assign {
+    /// The active one of the object.
+    Active,
+    Off,
+    /// The one with this id.
+    Rule(String),
+}
+
 /// Under which circumstances a write happens.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
@@ -30,6 +40,7 @@ pub(crate) struct Write {
     pub(crate) locked: bool,
     /// `v68.0`, for URLs.
     pub(crate) version: String,
+    pub(crate) assign: Assign,
 }
 
 /// What a record shows for a field; null if it holds nothing.
@@ -96,13 +107,19 @@ impl Salesforce {
         if object.field("OwnerId").is_some() && !row.fields.contains_key("OwnerId") {
             row.fields.insert("OwnerId".to_owned(), json!(write.user));
         }
+        self.assign(write, object, &mut row)?;
         require(object, &row)?;
         if events::is_event(object) {
             return Ok(self.enqueue(write, object, row));
         }
+        self.automate(write, object, None, &mut row)?;
         self.before_save(write, object, None, &mut row)?;
         self.unique(object, "", &row)?;
         self.duplicate_rules(write, object, "", &row)?;
+        if object.name == "Campaign" && !write.system && !self.options.marketing_user {
+            let message = "insufficient access rights on object id";
+            return Err(ApiError::field("INSUFFICIENT_ACCESS_OR_READONLY", message, &[]));
+        }
         if write.locked {
             return Err(lock_error(row.text("OwnerId").unwrap_or_default()));
         }
@@ -129,9 +146,7 @@ impl Salesforce {
             return Err(ApiError::field("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]));
         }
         let values = self.values(write, object, body, false)?;
-        if write.locked {
-            return Err(lock_error(id));
-        }
+        self.unlocked(write, id)?;
         if object.name == "Lead" && old.is_true("IsConverted") && !write.system {
             return Err(ApiError::field("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", &[]));
         }
@@ -142,7 +157,9 @@ impl Salesforce {
                 None => _ = row.fields.remove(&name),
             }
         }
+        self.assign(write, object, &mut row)?;
         require(object, &row)?;
+        self.automate(write, object, Some(&old), &mut row)?;
         self.before_save(write, object, Some(&old), &mut row)?;
         self.unique(object, id, &row)?;
         self.duplicate_rules(write, object, id, &row)?;
@@ -152,6 +169,7 @@ impl Salesforce {
         }
         row.fields.insert("LastModifiedById".to_owned(), json!(write.user));
         self.tables.put(&object.name, id, Some(row));
+        self.after_update(object, id, &old);
         Ok(())
     }
 
@@ -162,14 +180,13 @@ impl Salesforce {
             let message = format!("entity type cannot be deleted: {}", object.label);
             return Err(ApiError::field("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]));
         }
-        if write.locked {
-            return Err(lock_error(id));
-        }
+        self.unlocked(write, id)?;
         row.deleted = true;
         row.fields.insert("IsDeleted".to_owned(), json!(true));
         for name in ["LastModifiedDate", "SystemModstamp"] {
             row.fields.insert(name.to_owned(), json!(stamp(write.now)));
         }
+        self.before_remove(object, id);
         self.tables.put(&object.name, id, Some(row));
         let hanging: &[(&str, &str)] = match object.name.as_str() {
             "Account" => &[("Contact", "AccountId"), ("Opportunity", "AccountId")],
@@ -185,6 +202,18 @@ impl Salesforce {
                     self.remove(write, &child, &id)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses a write to a record somebody holds, for a moment or until an approval.
+    fn unlocked(&self, write: &Write, id: &str) -> Result<(), ApiError> {
+        if write.locked || (!write.system && self.options.locked_records.iter().any(|held| held == id)) {
+            return Err(lock_error(id));
+        }
+        if !write.system && self.options.approval_locks.iter().any(|held| held == id) {
+            let message = "the entity is locked for editing";
+            return Err(ApiError::field("ENTITY_IS_LOCKED", message, &[]));
         }
         Ok(())
     }
@@ -315,6 +344,9 @@ impl Salesforce {
             match self.tables.get(&target.name, id) {
                 None => return Err(dangling()),
                 Some(row) if row.deleted => return Err(ApiError::field("ENTITY_IS_DELETED", "entity is deleted", &[])),
+                Some(row) if insert && !write.system && target.name == "Lead" && row.is_true("IsConverted") => {
+                    return Err(ApiError::field("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", &[field.name.as_str()]));
+                }
                 Some(_) => {}
             }
         }
@@ -365,7 +397,7 @@ impl Salesforce {
         }
     }
 
-    fn unique(&self, object: &ObjectDef, id: &str, row: &Row) -> Result<(), ApiError> {
+    pub(crate) fn unique(&self, object: &ObjectDef, id: &str, row: &Row) -> Result<(), ApiError> {
         for field in object.fields.iter().filter(|field| field.unique) {
             let Some(value) = row.fields.get(&field.name) else { continue };
             let Some(key) = fold(value) else { continue };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::sandbox::call::{Reply, param};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rest::Ctx;
+use crate::sandbox::salesforce::rest::{Ask, Ctx};
 use crate::sandbox::salesforce::soql::{self, Pages};
 use crate::sandbox::salesforce::sosl::{Find, Group, find, malformed, words};
 use crate::sandbox::salesforce::state::day;
@@ -251,20 +251,14 @@ impl Salesforce {
     }
 
     /// `GET` and `POST /parameterizedSearch`.
-    pub(crate) fn parameterized_search(
-        &self,
-        ctx: &Ctx,
-        method: &Method,
-        params: &[(String, String)],
-        body: Option<&Value>,
-    ) -> Result<Reply, ApiError> {
-        let search = match *method {
-            Method::GET => parameterized(&from_params(params))?,
-            Method::POST => match body {
+    pub(crate) fn parameterized_search(&self, ctx: &Ctx, ask: &Ask<'_>) -> Result<Reply, ApiError> {
+        let search = match *ask.method {
+            Method::GET => parameterized(&from_params(ask.params))?,
+            Method::POST => match ask.body {
                 Some(body @ Value::Object(_)) => parameterized(body)?,
                 _ => return Err(ApiError::json("a parameterized search is an object with q")),
             },
-            _ => return Err(ApiError::method(method, "GET,HEAD,POST")),
+            _ => return Err(ApiError::method(ask.method, "GET,HEAD,POST")),
         };
         self.found(ctx, search)
     }

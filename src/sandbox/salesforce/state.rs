@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Fields;
+use crate::sandbox::salesforce::bulk::{JobLines, Jobs, OwnedJobLines};
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::events::{Bus, Saved};
 use crate::sandbox::salesforce::ids;
@@ -17,7 +18,7 @@ use crate::sandbox::salesforce::oauth::Auth;
 use crate::sandbox::salesforce::options::Options;
 use crate::sandbox::salesforce::org;
 use crate::sandbox::salesforce::query::Cursors;
-use crate::sandbox::salesforce::rows::{Write, field_value};
+use crate::sandbox::salesforce::rows::{Assign, Write, field_value};
 use crate::sandbox::salesforce::schema::{FieldDef, ObjectDef, Schema};
 use crate::sandbox::salesforce::soql::Scope;
 use crate::sandbox::salesforce::validate::stamp;
@@ -60,9 +61,11 @@ pub(crate) struct Salesforce {
     pub(crate) cursors: Cursors,
     pub(crate) usage: Usage,
     pub(crate) events: Bus,
+    pub(crate) jobs: Jobs,
     /// Objects that were added or changed since the start.
     changed_objects: Vec<String>,
     auth_saved: Auth,
+    jobs_saved: Jobs,
     options_saved: Options,
     schema_dirty: bool,
 }
@@ -80,6 +83,8 @@ struct Line<'a> {
     objects: Vec<&'a ObjectDef>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Saved>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<JobLines<'a>>,
 }
 
 /// One commit as it is read back.
@@ -92,6 +97,7 @@ struct OwnedLine {
     #[serde(default)]
     objects: Vec<ObjectDef>,
     events: Option<Saved>,
+    jobs: Option<OwnedJobLines>,
 }
 
 impl Salesforce {
@@ -114,6 +120,8 @@ impl Salesforce {
             cursors: Cursors::default(),
             usage: Usage::default(),
             events: Bus::new(seed),
+            jobs: Jobs::default(),
+            jobs_saved: Jobs::default(),
             changed_objects: Vec::new(),
             schema_dirty: false,
         };
@@ -158,6 +166,10 @@ impl Salesforce {
         }
     }
 
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     pub(crate) fn new_id(&mut self, prefix: &str) -> String {
         let id = ids::make(prefix, self.seed, self.next);
         self.next += 1;
@@ -169,7 +181,7 @@ impl Salesforce {
     }
 
     /// How the org itself, or a person in it, writes.
-    fn by_hand(&self, now: Timestamp) -> Write {
+    pub(crate) fn by_hand(&self, now: Timestamp) -> Write {
         Write {
             user: self.other.clone(),
             now,
@@ -178,6 +190,7 @@ impl Salesforce {
             system: true,
             locked: false,
             version: "v68.0".to_owned(),
+            assign: Assign::Off,
         }
     }
 
@@ -207,7 +220,7 @@ impl Salesforce {
         self.settle(mark, result)
     }
 
-    fn settle<T>(&mut self, mark: usize, result: Result<T, ApiError>) -> Result<T> {
+    pub(crate) fn settle<T>(&mut self, mark: usize, result: Result<T, ApiError>) -> Result<T> {
         result.map_err(|error| {
             self.tables.rollback(mark);
             Error::new(ErrorKind::Validation, "the sandbox refused the edit").with_code(error.code)
@@ -277,11 +290,12 @@ impl Salesforce {
         let auth = (self.auth != self.auth_saved).then_some(&self.auth);
         let options = (self.options != self.options_saved).then_some(&self.options);
         let objects = if self.schema_dirty { self.custom_objects() } else { Vec::new() };
+        let jobs = self.jobs.changes(&self.jobs_saved);
         let events = self.events.pending();
-        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() && events.is_none() {
+        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() && jobs.is_none() && events.is_none() {
             return None;
         }
-        serde_json::to_value(Line { next: self.next, rows, auth, options, objects, events }).ok()
+        serde_json::to_value(Line { next: self.next, rows, auth, options, objects, jobs, events }).ok()
     }
 
     fn custom_objects(&self) -> Vec<&ObjectDef> {
@@ -295,6 +309,7 @@ impl Salesforce {
             || self.options != self.options_saved
             || self.schema_dirty
             || self.events.is_dirty()
+            || self.jobs.stamp() != self.jobs_saved.stamp()
     }
 
     /// The pending changes are safe.
@@ -307,6 +322,9 @@ impl Salesforce {
         if self.options != self.options_saved {
             self.options_saved = self.options.clone();
         }
+        if self.jobs.stamp() != self.jobs_saved.stamp() {
+            self.jobs_saved = self.jobs.clone();
+        }
         self.schema_dirty = false;
     }
 
@@ -316,12 +334,14 @@ impl Salesforce {
         self.events.discarded();
         self.auth = self.auth_saved.clone();
         self.options = self.options_saved.clone();
+        self.jobs = self.jobs_saved.clone();
     }
 
     /// Everything in one line, to compact the log.
     pub(crate) fn snapshot(&self) -> Option<Value> {
         let entities: Vec<&str> = self.tables.entities().collect();
         let rows = entities.iter().flat_map(|entity| self.tables.rows(entity).map(|(id, row)| (*entity, id, Some(row)))).collect();
+        let nothing = Jobs::default();
         let line = Line {
             next: self.next,
             rows,
@@ -329,6 +349,7 @@ impl Salesforce {
             options: Some(&self.options),
             objects: self.custom_objects(),
             events: Some(self.events.snapshot()),
+            jobs: self.jobs.changes(&nothing),
         };
         serde_json::to_value(line).ok()
     }
@@ -352,6 +373,9 @@ impl Salesforce {
         }
         if let Some(events) = line.events {
             self.events.restore(events);
+        }
+        if let Some(jobs) = line.jobs {
+            self.jobs.replay(jobs);
         }
         self.committed();
         Ok(())

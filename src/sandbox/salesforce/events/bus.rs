@@ -124,6 +124,15 @@ pub(crate) struct Bus {
     wakers: Vec<Waker>,
 }
 
+/// The client that `Sforce-Call-Options` names.
+pub(crate) fn client(options: &str) -> Option<String> {
+    options.split([',', ';']).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        let value = value.trim();
+        (name.trim().eq_ignore_ascii_case("client") && !value.is_empty()).then(|| value.to_owned())
+    })
+}
+
 impl Bus {
     pub(crate) fn new(seed: u64) -> Self {
         // A Developer Edition has change events for five objects at most.
@@ -160,17 +169,20 @@ impl Bus {
 
     /// Notes who makes the changes of a request.
     pub(crate) fn begin(&mut self, call: &Call, user: &str) {
-        let version = call.path.split('/').find_map(|part| part.strip_prefix('v').filter(|rest| rest.ends_with(".0"))).unwrap_or("68.0");
-        let api = if call.path.contains("/jobs/ingest") { "bulkapi" } else { "rest" };
-        let client = call.header("sforce-call-options").and_then(|value| {
-            value.split([',', ';']).find_map(|part| {
-                let (name, value) = part.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("client").then(|| value.trim().to_owned())
-            })
-        });
-        let client = client.filter(|client| !client.is_empty()).map_or_else(String::new, |client| format!(";client={client}"));
-        let origin = format!("com/salesforce/api/{api}/{version}{client}");
-        self.writer = Some(Writer { now: call.now, user: user.to_owned(), origin });
+        let version = call.path.split('/').find_map(|part| part.strip_prefix('v')?.strip_suffix(".0")?.parse().ok());
+        let client = call.header("sforce-call-options").and_then(client);
+        self.writes(call.now, user, "rest", version.unwrap_or(68), client.as_deref());
+    }
+
+    /// Notes that a Bulk API job makes the next changes.
+    pub(crate) fn begin_job(&mut self, now: Timestamp, user: &str, version: u32, client: Option<&str>) {
+        self.writes(now, user, "bulkapi", version, client);
+    }
+
+    fn writes(&mut self, now: Timestamp, user: &str, api: &str, version: u32, client: Option<&str>) {
+        let client = client.map_or_else(String::new, |client| format!(";client={client}"));
+        let origin = format!("com/salesforce/api/{api}/{version}.0{client}");
+        self.writer = Some(Writer { now, user: user.to_owned(), origin });
     }
 
     /// Notes when, and for whom, if nothing is noted yet.

@@ -14,7 +14,7 @@ mod shape;
 mod tooling;
 mod topic;
 
-pub(crate) use bus::{Bus, Saved};
+pub(crate) use bus::{Bus, Saved, client};
 #[cfg(feature = "sandbox-pubsub")]
 pub(crate) use channel::Channel;
 pub(crate) use cometd::{Ended, Held, Polled};

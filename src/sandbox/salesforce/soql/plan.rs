@@ -112,6 +112,65 @@ fn plan_on(query: &Query, text: &str, scope: &Scope<'_>, object: Arc<ObjectDef>)
     })
 }
 
+/// A column of plain rows: its name as selected, and how to read it.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) key: Key,
+}
+
+impl Column {
+    /// True for addresses, which have no single value.
+    pub(crate) fn is_compound(&self) -> bool {
+        self.key.kind() == FieldKind::Address
+    }
+}
+
+/// The columns `query` selects, in its order; child queries and aggregates are not among them.
+pub(crate) fn columns(query: &Query, text: &str, scope: &Scope<'_>) -> Result<Vec<Column>, ApiError> {
+    let object = scope.schema.object(&query.object).cloned();
+    let object = object.ok_or_else(|| ApiError::bad("INVALID_TYPE", format!("sObject type '{}' is not supported.", query.object)))?;
+    let planner = Planner { text, scope, object: Arc::clone(&object), alias: query.alias.clone(), aggregates: Vec::new(), semijoins: 0 };
+    let mut columns = Vec::new();
+    for item in &query.items {
+        match item {
+            Item::Expr(Expr::Field(path), _) => {
+                let (col, _) = planner.col(path)?;
+                let steps: String = col.steps.iter().map(|(_, relationship)| format!("{relationship}.")).collect();
+                columns.push(Column { name: format!("{steps}{}", col.field), key: Key::Col(col) });
+            }
+            Item::Fields(..) => {
+                columns.extend(object.fields.iter().filter(|field| field.kind != FieldKind::Address && !field.is_custom()).map(|field| {
+                    let col = Col { steps: Vec::new(), field: field.name.clone(), kind: field.kind, entity_name: false };
+                    Column { name: field.name.clone(), key: Key::Col(col) }
+                }))
+            }
+            Item::Expr(..) | Item::Child(_) => {}
+        }
+    }
+    Ok(columns)
+}
+
+impl Query {
+    /// What of the query Bulk API 2.0 does not take (Bulk API 2.0, query jobs).
+    pub(crate) fn not_for_bulk(&self) -> Option<&'static str> {
+        let item = |wanted: fn(&Item) -> bool| self.items.iter().any(wanted);
+        if self.count || item(|item| matches!(item, Item::Expr(Expr::Agg(..), _))) {
+            Some("Aggregate functions are")
+        } else if !self.group.is_empty() {
+            Some("GROUP BY is")
+        } else if self.offset > 0 {
+            Some("OFFSET is")
+        } else if item(|item| matches!(item, Item::Child(_))) {
+            Some("Parent-to-child relationship queries are")
+        } else if item(|item| matches!(item, Item::Fields(Group::All | Group::Custom, _))) {
+            Some("FIELDS(ALL) and FIELDS(CUSTOM) are")
+        } else {
+            None
+        }
+    }
+}
+
 fn malformed(message: impl Into<String>) -> ApiError {
     ApiError::bad("MALFORMED_QUERY", message)
 }
