@@ -201,9 +201,9 @@ impl Salesforce {
                     return Err(Error::config("the name of a platform event ends in __e"));
                 }
                 let fields = fields.into_iter().map(|(name, kind)| FieldDef::new(name, kind, 255)).collect();
-                let prefix = (0..62 * 62)
-                    .map(|number| ids::make("e", 0, number).get(8..10).map_or_else(String::new, |tail| format!("e{tail}")))
-                    .find(|prefix| prefix.len() == 3 && !self.schema.prefix_taken(prefix))
+                let prefix = ('0'..='9')
+                    .flat_map(|tens| ('0'..='9').map(move |ones| format!("e{tens}{ones}")))
+                    .find(|prefix| !self.schema.prefix_taken(prefix))
                     .ok_or_else(|| Error::config("the org has no room for more events"))?;
                 self.add_object(now, ObjectDef::new(name, prefix, fields))?;
             }
