@@ -8,6 +8,9 @@
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its user")]
 
+#[path = "support/args.rs"]
+mod args;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,6 +23,8 @@ use crm_sync::model::{Entity, EntitySchema};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig};
 use crm_sync::sandbox::Sandbox;
 
+use args::Args;
+
 const USAGE: &str = "usage: check_mapping --mapping FILE --crm salesforce --entity NAME [--object NAME] [--url URL --token TOKEN]
 
   --mapping FILE   the mapping file (.yaml, .yml, .toml or .json)
@@ -29,7 +34,6 @@ const USAGE: &str = "usage: check_mapping --mapping FILE --crm salesforce --enti
   --url URL        the instance to ask, e.g. https://acme.my.salesforce.com; the sandbox in this process without
   --token TOKEN    an access token for it; or the environment variable CRM_TOKEN";
 
-#[derive(Default)]
 struct Flags {
     mapping: String,
     crm: String,
@@ -38,42 +42,28 @@ struct Flags {
     server: Option<(String, String)>,
 }
 
-/// `None` if the user asked for help.
-fn flags(mut args: impl Iterator<Item = String>) -> Result<Option<Flags>, String> {
-    let (mut mapping, mut crm, mut entity, mut object, mut url, mut token) = (None, None, None, None, None, None);
-    while let Some(flag) = args.next() {
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (flag, None),
-        };
-        let slot = match name.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--mapping" => &mut mapping,
-            "--crm" => &mut crm,
-            "--entity" => &mut entity,
-            "--object" => &mut object,
-            "--url" => &mut url,
-            "--token" => &mut token,
-            _ => return Err(format!("unknown argument {name}\n\n{USAGE}")),
-        };
-        let value = value.or_else(|| args.next()).filter(|value| !value.is_empty());
-        *slot = Some(value.ok_or_else(|| format!("{name} needs a value\n\n{USAGE}"))?);
-    }
-    let needed = |value: Option<String>, name: &str| value.ok_or_else(|| format!("{name} is missing\n\n{USAGE}"));
-    let server = match url {
-        None if token.is_some() => return Err(format!("--token goes with --url\n\n{USAGE}")),
+fn flags(args: &Args) -> Result<Flags, String> {
+    let token = args.get("--token").map(str::to_owned);
+    let server = match args.get("--url") {
+        None if token.is_some() => return Err(args.wrong("--token goes with --url")),
         None => None,
         Some(url) => {
             let token = token.or_else(|| std::env::var("CRM_TOKEN").ok().filter(|token| !token.is_empty()));
-            Some((url, needed(token, "--token (or the environment variable CRM_TOKEN)")?))
+            let token = token.ok_or_else(|| args.wrong("--token (or the environment variable CRM_TOKEN) is missing"))?;
+            Some((url.to_owned(), token))
         }
     };
-    let flags =
-        Flags { mapping: needed(mapping, "--mapping")?, crm: needed(crm, "--crm")?, entity: needed(entity, "--entity")?, object, server };
+    let flags = Flags {
+        mapping: args.need("--mapping")?,
+        crm: args.need("--crm")?,
+        entity: args.need("--entity")?,
+        object: args.get("--object").map(str::to_owned),
+        server,
+    };
     if !flags.crm.eq_ignore_ascii_case("salesforce") {
         return Err(format!("--crm {}: the only CRM this program can ask is salesforce", flags.crm));
     }
-    Ok(Some(flags))
+    Ok(flags)
 }
 
 /// The objects of Salesforce are spelt with a capital; hosts like to write `lead`.
@@ -141,12 +131,16 @@ async fn check(flags: &Flags) -> Result<String, String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let flags = match flags(std::env::args().skip(1)) {
-        Ok(Some(flags)) => flags,
+    let flags = match Args::read(USAGE, &["--mapping", "--crm", "--entity", "--object", "--url", "--token"]) {
+        Ok(Some(args)) => flags(&args),
         Ok(None) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
+        Err(message) => Err(message),
+    };
+    let flags = match flags {
+        Ok(flags) => flags,
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::from(2);

@@ -8,15 +8,20 @@
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its user")]
 
-use std::io::{BufRead, IsTerminal, Write};
+#[path = "support/args.rs"]
+mod args;
+
+use std::io::{BufRead, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crm_sync::host::Host;
-use crm_sync::mapping::{Direction, Mapping, MappingSet, Mode, Problem};
+use crm_sync::mapping::{Direction, JsonError, Mapping, MappingError, MappingSet, Mode, Problem};
 use crm_sync::model::Fields;
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::error::Category;
+
+use args::Args;
 
 const USAGE: &str = "usage: map_records --mapping FILE --crm NAME --entity NAME [--direction in|out] [--mode create|update]
 
@@ -36,42 +41,14 @@ struct Flags {
     mode: Mode,
 }
 
-/// `None` if the user asked for help.
-fn flags(mut args: impl Iterator<Item = String>) -> Result<Option<Flags>, String> {
-    let (mut mapping, mut crm, mut entity, mut direction, mut mode) = (None, None, None, None, None);
-    while let Some(flag) = args.next() {
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (flag, None),
-        };
-        let slot = match name.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--mapping" => &mut mapping,
-            "--crm" => &mut crm,
-            "--entity" => &mut entity,
-            "--direction" => &mut direction,
-            "--mode" => &mut mode,
-            _ => return Err(format!("unknown argument {name}\n\n{USAGE}")),
-        };
-        let value = value.or_else(|| args.next()).filter(|value| !value.is_empty());
-        *slot = Some(value.ok_or_else(|| format!("{name} needs a value\n\n{USAGE}"))?);
-    }
-    let needed = |value: Option<String>, name: &str| value.ok_or_else(|| format!("{name} is missing\n\n{USAGE}"));
-    Ok(Some(Flags {
-        mapping: needed(mapping, "--mapping")?,
-        crm: needed(crm, "--crm")?,
-        entity: needed(entity, "--entity")?,
-        direction: match direction.as_deref() {
-            None | Some("out") => Direction::Out,
-            Some("in") => Direction::In,
-            Some(other) => return Err(format!("--direction takes in or out, not {other}")),
-        },
-        mode: match mode.as_deref() {
-            None | Some("create") => Mode::Create,
-            Some("update") => Mode::Update,
-            Some(other) => return Err(format!("--mode takes create or update, not {other}")),
-        },
-    }))
+fn flags(args: &Args) -> Result<Flags, String> {
+    Ok(Flags {
+        mapping: args.need("--mapping")?,
+        crm: args.need("--crm")?,
+        entity: args.need("--entity")?,
+        direction: args.choice("--direction", &[("out", Direction::Out), ("in", Direction::In)])?,
+        mode: args.choice("--mode", &[("create", Mode::Create), ("update", Mode::Update)])?,
+    })
 }
 
 fn load(flags: &Flags) -> Result<Mapping, String> {
@@ -101,72 +78,111 @@ fn tell(problem: &Problem) -> String {
     format!("{field}: [{}] {}", problem.code, problem.reason)
 }
 
-/// The mapped line and what was changed on the way, or what is wrong with it.
-fn convert(mapping: &Mapping, flags: &Flags, line: &str, now: Timestamp) -> Result<(String, Vec<String>), String> {
-    let record: Fields = serde_json::from_str(line).map_err(|error| explain(&error))?;
-    let mapped = match flags.direction {
-        Direction::In => mapping.inbound_at(&record, now),
-        _ => mapping.outbound_at(&record, flags.mode, now),
-    };
-    let mapped = mapped.map_err(|error| error.problems().iter().map(tell).collect::<Vec<_>>().join("; "))?;
-    let mut notes: Vec<String> = mapped.warnings.iter().map(tell).collect();
-    for lookup in &mapped.lookups {
-        notes.push(format!("{}: left out; the id for {} has to be looked up in the CRM", lookup.host, lookup.field));
-    }
-    let text = serde_json::to_string(&mapped.fields).map_err(|error| error.to_string())?;
-    Ok((text, notes))
+/// Why a line is not in the output.
+enum Lost {
+    Failed(String),
+    /// The mapping says so: `on_error: skip_record`.
+    Skipped(String),
 }
 
-/// How many lines were read, and how many of them failed.
-fn run(mapping: &Mapping, flags: &Flags, host: &Host) -> Result<(u64, u64), String> {
+impl From<MappingError> for Lost {
+    fn from(error: MappingError) -> Self {
+        let text = error.problems().iter().map(tell).collect::<Vec<_>>().join("; ");
+        if error.skips_record() { Self::Skipped(text) } else { Self::Failed(text) }
+    }
+}
+
+/// Appends the mapped line; returns what was changed on the way.
+fn convert(mapping: &Mapping, flags: &Flags, line: &[u8], out: &mut Vec<u8>, now: Timestamp) -> Result<Vec<String>, Lost> {
+    let (warnings, lookups) = match flags.direction {
+        Direction::In => {
+            let record: Fields = serde_json::from_slice(line).map_err(|error| Lost::Failed(explain(&error)))?;
+            let mapped = mapping.inbound_at(&record, now)?;
+            serde_json::to_writer(&mut *out, &mapped.fields).map_err(|error| Lost::Failed(error.to_string()))?;
+            (mapped.warnings, mapped.lookups)
+        }
+        _ => match mapping.outbound_json_at(line, out, flags.mode, now) {
+            Ok(mapped) => (mapped.warnings, mapped.lookups),
+            Err(JsonError::Record(error)) => return Err(error.into()),
+            Err(JsonError::Invalid { offset, reason }) => {
+                return Err(Lost::Failed(format!("column {}: {reason}; write one JSON object a line", offset + 1)));
+            }
+            Err(other) => return Err(Lost::Failed(other.to_string())),
+        },
+    };
+    let mut notes: Vec<String> = warnings.iter().map(tell).collect();
+    for lookup in &lookups {
+        notes.push(format!("{}: left out; the id for {} has to be looked up in the CRM", lookup.host, lookup.field));
+    }
+    Ok(notes)
+}
+
+#[derive(Default)]
+struct Counts {
+    read: u64,
+    skipped: u64,
+    failed: u64,
+}
+
+fn run(mapping: &Mapping, flags: &Flags, host: &Host) -> Result<Counts, String> {
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::BufWriter::new(std::io::stdout().lock()));
-    let progress = std::io::stderr().is_terminal();
-    let mut told = host.monotonic();
-    let (mut number, mut read, mut failed) = (0_u64, 0_u64, 0_u64);
-    let mut bytes = Vec::new();
+    // Hidden where standard error is no terminal.
+    let progress = ProgressBar::new_spinner()
+        .with_style(ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}, {msg}").map_err(|error| error.to_string())?);
+    let say = |text: String| progress.suspend(|| eprintln!("{text}"));
+    let mut counts = Counts::default();
+    let (mut line, mut mapped) = (Vec::new(), Vec::new());
+    let mut number = 0_u64;
     loop {
-        bytes.clear();
+        line.clear();
+        mapped.clear();
         number += 1;
-        if input.read_until(b'\n', &mut bytes).map_err(|error| format!("line {number}: cannot be read ({error})"))? == 0 {
+        if input.read_until(b'\n', &mut line).map_err(|error| format!("line {number}: cannot be read ({error})"))? == 0 {
             break;
         }
-        if bytes.trim_ascii().is_empty() {
+        let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).trim_ascii_end();
+        if text.trim_ascii().is_empty() {
             continue;
         }
-        read += 1;
-        let text = std::str::from_utf8(&bytes).map_err(|_| "the line is not valid UTF-8; save the file as UTF-8".to_owned());
-        let text = text.map(|text| text.strip_prefix('\u{feff}').unwrap_or(text).trim_end());
-        match text.and_then(|text| convert(mapping, flags, text, host.now())) {
-            Ok((line, notes)) => {
-                writeln!(output, "{line}").map_err(|error| format!("cannot write: {error}"))?;
+        counts.read += 1;
+        match convert(mapping, flags, text, &mut mapped, host.now()) {
+            Ok(notes) => {
+                mapped.push(b'\n');
+                output.write_all(&mapped).map_err(|error| format!("cannot write: {error}"))?;
                 for note in notes {
-                    eprintln!("line {number}: warning: {note}");
+                    say(format!("line {number}: warning: {note}"));
                 }
             }
-            Err(problem) => {
-                failed += 1;
-                eprintln!("line {number}: {problem}");
+            Err(Lost::Skipped(reason)) => {
+                counts.skipped += 1;
+                say(format!("line {number}: skipped: {reason}"));
+            }
+            Err(Lost::Failed(problem)) => {
+                counts.failed += 1;
+                say(format!("line {number}: {problem}"));
             }
         }
-        if progress && host.monotonic().saturating_sub(told) > Duration::from_millis(200) {
-            told = host.monotonic();
-            eprint!("\r{read} records, {failed} failed");
+        if counts.read % 1_024 == 0 {
+            progress.set_position(counts.read);
+            progress.set_message(format!("{} failed", counts.failed));
         }
     }
     output.flush().map_err(|error| format!("cannot write: {error}"))?;
-    if progress {
-        eprint!("\r");
-    }
-    Ok((read, failed))
+    progress.finish_and_clear();
+    Ok(counts)
 }
 
 fn main() -> ExitCode {
-    let flags = match flags(std::env::args().skip(1)) {
-        Ok(Some(flags)) => flags,
+    let flags = match Args::read(USAGE, &["--mapping", "--crm", "--entity", "--direction", "--mode"]) {
+        Ok(Some(args)) => flags(&args),
         Ok(None) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
+        Err(message) => Err(message),
+    };
+    let flags = match flags {
+        Ok(flags) => flags,
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::from(2);
@@ -182,10 +198,11 @@ fn main() -> ExitCode {
     let host = Host::tokio();
     let started = host.monotonic();
     match run(&mapping, &flags, &host) {
-        Ok((read, failed)) => {
+        Ok(Counts { read, skipped, failed }) => {
             let seconds = host.monotonic().saturating_sub(started).as_secs_f64();
             let rate = if seconds > 0.0 { read as f64 / seconds } else { 0.0 };
-            eprintln!("{read} records, {failed} failed, {seconds:.2} s, {rate:.0} records/second");
+            let left_out = if skipped == 0 { String::new() } else { format!("{skipped} skipped, ") };
+            eprintln!("{read} records, {left_out}{failed} failed, {seconds:.2} s, {rate:.0} records/second");
             if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(message) => {

@@ -155,6 +155,8 @@ fn push_topics_are_checked() {
         "SELECT Id FROM Lead WHERE Street = 'x'",
         "SELECT Id FROM Lead WHERE Id IN (SELECT LeadId FROM CampaignMember)",
         "SELECT Id FROM CampaignMember",
+        "SELECT Id, TYPEOF Owner WHEN User THEN Id END FROM Lead",
+        "SELECT Id, toLabel(Status) FROM Lead",
         "SELECT Id, Nothing FROM Lead",
     ] {
         assert_eq!(topic(&org, "T", query, json!({})).code(), "INVALID_FIELD", "{query}");

@@ -18,14 +18,14 @@ use crm_sync::sandbox::Sandbox;
 use raw_http::{Answer, Org};
 use serde_json::{Value, json};
 
-fn job(org: &Org, more: Value) -> Answer {
+fn job(org: &Org, more: &Value) -> Answer {
     let mut body = json!({"object": "Lead", "operation": "insert", "contentType": "CSV", "lineEnding": "LF"});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     org.post("/jobs/ingest", body)
 }
 
 /// Uploads `csv` and closes the job; its id.
-fn run(org: &Org, more: Value, csv: &str) -> String {
+fn run(org: &Org, more: &Value, csv: &str) -> String {
     let made = job(org, more);
     assert_eq!(made.status, 200, "{}", made.body);
     let id = made.id();
@@ -54,7 +54,7 @@ fn rows(text: &str) -> Vec<Vec<String>> {
 #[test]
 fn a_job_is_opened_filled_closed_and_read() {
     let org = Org::new();
-    let made = job(&org, json!({"operation": "upsert", "externalIdFieldName": "external_id__c"}));
+    let made = job(&org, &json!({"operation": "upsert", "externalIdFieldName": "external_id__c"}));
     let id = made.id();
     assert_eq!(made.body["contentUrl"], format!("services/data/v68.0/jobs/ingest/{id}/batches"));
     assert_eq!((made.body["apiVersion"].to_string().as_str(), &made.body["state"]), ("68.0", &json!("Open")));
@@ -91,20 +91,23 @@ fn an_empty_cell_leaves_and_na_clears() {
     let org = Org::new();
     let lead = org.post("/sobjects/Lead", json!({"LastName": "L", "Company": "C", "Title": "T", "Phone": "1"})).id();
     let account = org.post("/sobjects/Account", json!({"Name": "A", "External_Id__c": "acc"})).id();
-    let id =
-        run(&org, json!({"operation": "update"}), &format!("Id,Title,Phone,NumberOfEmployees\n{lead},,#N/A,12\n00Q000000000001,,,\n,,,\n"));
+    let id = run(
+        &org,
+        &json!({"operation": "update"}),
+        &format!("Id,Title,Phone,NumberOfEmployees\n{lead},,#N/A,12\n00Q000000000001,,,\n,,,\n"),
+    );
     assert_eq!(state(&org, &id)["numberRecordsFailed"], 2);
     let row = org.get(&format!("/sobjects/Lead/{lead}")).body;
     assert_eq!((&row["Title"], &row["Phone"], &row["NumberOfEmployees"]), (&json!("T"), &Value::Null, &json!(12)));
     let csv = "LastName,Account.External_Id__c,DoNotCall,Birthdate\nX,acc,true,\nY,nobody,,\nZ,,maybe,\nW,,,01/02/2026\n";
-    let id = run(&org, json!({"object": "Contact"}), csv);
+    let id = run(&org, &json!({"object": "Contact"}), csv);
     let bad = results(&org, &id, "failedResults");
     assert!(bad.contains("Foreign key external ID: nobody not found"), "{bad}");
     assert_eq!(bad.matches("INVALID_TYPE_ON_FIELD_IN_RECORD").count(), 2, "{bad}");
     assert_eq!(org.column("SELECT AccountId FROM Contact", "AccountId"), [account]);
-    let csv = format!("Subject,Lead:Who.Email\nCall,\nCall,x@y.zz\n");
-    assert_eq!(state(&org, &run(&org, json!({"object": "Task"}), &csv))["numberRecordsFailed"], 1);
-    assert_eq!(state(&org, &run(&org, json!({"object": "Task"}), "Subject,Who.Email\nCall,\n"))["state"], "Failed");
+    let csv = "Subject,Lead:Who.Email\nCall,\nCall,x@y.zz\n";
+    assert_eq!(state(&org, &run(&org, &json!({"object": "Task"}), csv))["numberRecordsFailed"], 1);
+    assert_eq!(state(&org, &run(&org, &json!({"object": "Task"}), "Subject,Who.Email\nCall,\n"))["state"], "Failed");
 }
 
 #[test]
@@ -122,14 +125,14 @@ fn a_wrong_header_or_line_ending_fails_the_job() {
         (json!({"operation": "delete"}), "Id,Company\nX,Y\n", "must contain only ids"),
         (json!({"columnDelimiter": "SEMICOLON"}), "LastName,Company\nX,Y\n", "Field name not found : LastName,Company"),
     ] {
-        let id = run(&org, more, csv);
+        let id = run(&org, &more, csv);
         let done = state(&org, &id);
         assert_eq!(done["state"], "Failed", "{csv}");
         assert!(done["errorMessage"].as_str().unwrap().contains(message), "{done}");
         assert_eq!(results(&org, &id, "unprocessedrecords").lines().count(), 2);
     }
     let csv = "LastName;Company\r\n\"a;b\";Y\r\nX;\"Y\" \r\nonly\r\n";
-    let id = run(&org, json!({"columnDelimiter": "SEMICOLON", "lineEnding": "CRLF"}), csv);
+    let id = run(&org, &json!({"columnDelimiter": "SEMICOLON", "lineEnding": "CRLF"}), csv);
     let done = state(&org, &id);
     assert_eq!(
         (&done["state"], &done["numberRecordsProcessed"], &done["numberRecordsFailed"]),
@@ -151,14 +154,14 @@ fn what_a_job_may_not_be() {
         json!({"operation": "upsert", "externalIdFieldName": "Title"}),
         json!({"externalIdFieldName": "External_Id__c"}),
     ] {
-        let refused = job(&org, more.clone());
+        let refused = job(&org, &more);
         assert_eq!((refused.status, refused.code()), (400, "INVALIDJOB"), "{more}");
     }
-    assert_eq!(job(&org, json!({"assignmentRuleId": "01Q000000000001"})).code(), "INVALID_ASSIGNMENT_RULE");
-    assert_eq!(job(&org, json!({"surprise": 1})).code(), "JSON_PARSER_ERROR");
+    assert_eq!(job(&org, &json!({"assignmentRuleId": "01Q000000000001"})).code(), "INVALID_ASSIGNMENT_RULE");
+    assert_eq!(job(&org, &json!({"surprise": 1})).code(), "JSON_PARSER_ERROR");
     org.sandbox.set_options(|options| options.bulk.hard_delete = false).unwrap();
-    assert_eq!(job(&org, json!({"operation": "hardDelete"})).code(), "FEATURENOTENABLED");
-    let id = job(&org, json!({})).id();
+    assert_eq!(job(&org, &json!({"operation": "hardDelete"})).code(), "FEATURENOTENABLED");
+    let id = job(&org, &json!({})).id();
     assert_eq!(org.delete(&format!("/jobs/ingest/{id}")).code(), "INVALIDJOBSTATE");
     assert_eq!(org.patch(&format!("/jobs/ingest/{id}"), json!({"state": "Closed"})).code(), "INVALIDJOBSTATE");
     assert_eq!(org.patch(&format!("/jobs/ingest/{id}"), json!({"state": "Aborted"})).body["state"], "Aborted");
@@ -180,7 +183,7 @@ fn the_clock_moves_a_job_batch_by_batch() {
         })
         .unwrap();
     let csv: String = std::iter::once("LastName,Company\n".to_owned()).chain((0..5).map(|n| format!("L{n},C\n"))).collect();
-    let id = run(&org, json!({}), &csv);
+    let id = run(&org, &json!({}), &csv);
     let step = |millis| {
         org.clock.advance(Duration::from_millis(millis));
         let now = state(&org, &id);
@@ -196,7 +199,7 @@ fn the_clock_moves_a_job_batch_by_batch() {
     assert_eq!(step(60_000), ("Aborted".to_owned(), 2));
     assert_eq!(results(&org, &id, "unprocessedrecords"), "LastName,Company\nL2,C\nL3,C\nL4,C\n");
     assert_eq!(rows(&results(&org, &id, "successfulResults")).len(), 3);
-    let next = run(&org, json!({}), &csv);
+    let next = run(&org, &json!({}), &csv);
     org.clock.advance(Duration::from_millis(7000));
     assert_eq!(state(&org, &next)["state"], "JobComplete");
     org.clock.advance(Duration::from_secs(8 * 24 * 3600));
@@ -208,7 +211,7 @@ fn results_come_in_another_order() {
     let org = Org::new();
     let csv: String =
         std::iter::once("External_Id__c,LastName,Company\n".to_owned()).chain((0..50).map(|n| format!("K{n},L,C\n"))).collect();
-    let id = run(&org, json!({}), &csv);
+    let id = run(&org, &json!({}), &csv);
     let keys: Vec<String> = rows(&results(&org, &id, "successfulResults"))[1..].iter().map(|row| row[2].clone()).collect();
     let wanted: Vec<String> = (0..50).map(|n| format!("K{n}")).collect();
     assert_ne!(keys, wanted);
@@ -216,7 +219,8 @@ fn results_come_in_another_order() {
     sorted.sort_by_key(|key| key[1..].parse::<u32>().unwrap());
     assert_eq!(sorted, wanted);
     // The same key twice in a chunk, and keys that exist.
-    let id = run(&org, json!({"operation": "upsert", "externalIdFieldName": "External_Id__c"}), "External_Id__c,Title\nK1,a\nk1,b\nK2,c\n");
+    let id =
+        run(&org, &json!({"operation": "upsert", "externalIdFieldName": "External_Id__c"}), "External_Id__c,Title\nK1,a\nk1,b\nK2,c\n");
     let bad = rows(&results(&org, &id, "failedResults"));
     assert!(bad.len() == 2 && bad[1][1].starts_with("DUPLICATE_VALUE:Duplicate external id specified: k1"));
     assert!(rows(&results(&org, &id, "successfulResults"))[1..].iter().all(|row| row[1] == "false"));
@@ -227,7 +231,7 @@ fn locks_quotas_and_broken_jobs() {
     let org = Org::new();
     let csv = "LastName,Company\nA,C\nB,C\nC,C\n";
     org.sandbox.set_options(|options| options.bulk.locked_rows = vec![1]).unwrap();
-    let id = run(&org, json!({}), csv);
+    let id = run(&org, &json!({}), csv);
     assert!(rows(&results(&org, &id, "failedResults"))[1][1].starts_with("UNABLE_TO_LOCK_ROW:"));
     org.sandbox
         .set_options(|options| {
@@ -235,7 +239,7 @@ fn locks_quotas_and_broken_jobs() {
             options.bulk.fail_after = Some(2);
         })
         .unwrap();
-    let id = run(&org, json!({}), csv);
+    let id = run(&org, &json!({}), csv);
     let failed = state(&org, &id);
     assert!(failed["state"] == "Failed" && failed["errorMessage"].as_str().unwrap().starts_with("TooManyLockFailure"));
     assert_eq!(results(&org, &id, "unprocessedrecords"), "LastName,Company\nC,C\n");
@@ -247,7 +251,7 @@ fn locks_quotas_and_broken_jobs() {
             options.bulk.daily_batches = 0;
         })
         .unwrap();
-    let id = run(&org, json!({}), csv);
+    let id = run(&org, &json!({}), csv);
     assert!(state(&org, &id)["errorMessage"].as_str().unwrap().starts_with("ExceededQuota"));
 }
 
@@ -255,9 +259,9 @@ fn locks_quotas_and_broken_jobs() {
 fn rows_are_deleted_softly_and_for_good() {
     let org = Org::new();
     let (a, b) = (org.lead("A"), org.lead("B"));
-    let id = run(&org, json!({"operation": "delete"}), &format!("Id\n{a}\n{a}\n"));
+    let id = run(&org, &json!({"operation": "delete"}), &format!("Id\n{a}\n{a}\n"));
     assert!(rows(&results(&org, &id, "failedResults"))[1][1].starts_with("ENTITY_IS_DELETED:"));
-    run(&org, json!({"operation": "hardDelete"}), &format!("\"Id\"\n\"{b}\"\n"));
+    run(&org, &json!({"operation": "hardDelete"}), &format!("\"Id\"\n\"{b}\"\n"));
     let all = org.get("/queryAll?q=SELECT%20Id,IsDeleted%20FROM%20Lead").body;
     assert_eq!((&all["totalSize"], &all["records"][0]["Id"], &all["records"][0]["IsDeleted"]), (&json!(1), &json!(a), &json!(true)));
 }
@@ -285,7 +289,7 @@ fn an_assignment_rule_gives_the_rows_away() {
         org.send("POST", "/_sandbox/records/AssignmentRule", Some(json!({"Name": "R", "SobjectType": "Lead", "Active": false}))).id();
     let entry = json!([{"rule": "R", "when": "Company = 'Acme'", "owner": queue}]);
     assert_eq!(org.send("POST", "/_sandbox/options", Some(json!({"assignment": entry}))).status, 204);
-    run(&org, json!({"assignmentRuleId": rule}), "LastName,Company\nA,Acme\nB,Other\n");
+    run(&org, &json!({"assignmentRuleId": rule}), "LastName,Company\nA,Acme\nB,Other\n");
     assert_eq!(org.column("SELECT LastName FROM Lead WHERE Owner.Type = 'Group'", "LastName"), ["A"]);
     let header = org.with("sforce-auto-assign", &rule);
     let given = header.post("/sobjects/Lead", json!({"LastName": "C", "Company": "Acme"})).id();
@@ -374,6 +378,20 @@ fn bulk_refuses_parts_of_soql() {
 }
 
 #[test]
+fn a_great_upload_is_written_in_more_than_one_go() {
+    let org = Org::new();
+    let csv: String = std::iter::once("Name\n".to_owned()).chain((0..60_000).map(|n| format!("A{n}\n"))).collect();
+    let id = run(&org, &json!({"object": "Account"}), &csv);
+    let first = state(&org, &id);
+    assert_eq!((&first["state"], &first["numberRecordsProcessed"]), (&json!("InProgress"), &json!(40_000)));
+    let second = state(&org, &id);
+    assert_eq!((&second["state"], &second["numberRecordsProcessed"]), (&json!("JobComplete"), &json!(60_000)));
+    let limits = org.get("/limits").body;
+    assert_eq!(limits["DailyBulkApiBatches"]["Remaining"], 15_000 - 6);
+    assert_eq!(limits["DailyBulkV2QueryJobs"]["Remaining"], 10_000);
+}
+
+#[test]
 fn jobs_outlive_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let open = || {
@@ -387,7 +405,7 @@ fn jobs_outlive_the_process() {
             options.bulk.batch_millis = 1000;
         })
         .unwrap();
-    let id = run(&org, json!({}), "LastName,Company\nA,C\nB,C\n,C\nD,C\n");
+    let id = run(&org, &json!({}), "LastName,Company\nA,C\nB,C\n,C\nD,C\n");
     org.clock.advance(Duration::from_millis(1000));
     assert_eq!(state(&org, &id)["numberRecordsProcessed"], 2);
     drop(org);
@@ -403,5 +421,5 @@ fn jobs_outlive_the_process() {
     assert_eq!(rows(&results(&org, &id, "successfulResults")).len(), 4);
     assert_eq!(rows(&results(&org, &id, "failedResults")).len(), 2);
     let (_, _, body) = org.raw("GET", &format!("/jobs/query/{query}/results"), "", "");
-    assert_eq!(rows(&String::from_utf8(body.to_vec()).unwrap()).len(), 4);
+    assert_eq!(rows(std::str::from_utf8(&body).unwrap()).len(), 4);
 }

@@ -119,7 +119,7 @@ pub trait CrmAdapter: Debug + Send + Sync {
     async fn get(&self, entity: &Entity, id: &RecordId, select: &[String]) -> Result<Option<Record>> {
         let query = Query::new(entity.clone())
             .select(select.iter().cloned())
-            .filter(Criteria::eq(self.capabilities().id_field, id.as_str()))
+            .filter(Criteria::eq(self.capabilities().id_field.as_ref(), id.as_str()))
             .limit(1);
         Ok(self.search(&query).await?.items.into_iter().next())
     }

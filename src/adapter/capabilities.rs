@@ -1,5 +1,7 @@
 //! What a CRM can do, as data.
 
+use std::borrow::Cow;
+
 /// What an adapter can do. The conformance list and the guard layer read it; nothing guesses.
 ///
 /// Naming: a boolean is named for the method it is about, then `_with_` and the extra (`search_with_or`); a limit is named for
@@ -8,7 +10,7 @@
 #[non_exhaustive]
 pub struct Capabilities {
     /// The field that holds a record's id, for searches (`Id`, `hs_object_id`, `id`).
-    pub id_field: &'static str,
+    pub id_field: Cow<'static, str>,
     /// `search` works.
     pub search: bool,
     /// `search` understands OR.
@@ -51,7 +53,7 @@ impl Capabilities {
     /// The seven required methods and nothing more, with records found as soon as they are written.
     pub const fn basic(id_field: &'static str) -> Self {
         Self {
-            id_field,
+            id_field: Cow::Borrowed(id_field),
             search: true,
             search_with_or: false,
             search_with_not: false,

@@ -4,9 +4,17 @@
 //! [`TokenSource`]. No token is ever shown by `Debug` or in an error.
 
 mod cache;
+mod jwt;
+mod manage;
 mod oauth;
+#[cfg(feature = "jwt")]
+mod rsa;
 mod token;
 
 pub use cache::{CachedToken, MemoryTokenCache, StoredToken, TokenCache};
+pub use jwt::{JwtBearer, Signer};
+pub use manage::Introspection;
 pub use oauth::{Authorization, OAuthClient, OAuthGrant, pkce_challenge};
+#[cfg(feature = "jwt")]
+pub use rsa::RsaSigner;
 pub use token::{AccessToken, Exchange, Renewable, StaticToken, TokenSource};

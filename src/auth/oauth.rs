@@ -1,4 +1,4 @@
-//! OAuth 2.0 grants: refresh token, client credentials, authorization code with PKCE.
+//! OAuth 2.0 grants: refresh token, client credentials, authorization code with PKCE, JWT bearer.
 //!
 //! Failures come in three classes. *Revoked*: [`ErrorKind::Authentication`], never retried, "authorize again". *Configuration*
 //! (wrong client, redirect URI, scope): [`ErrorKind::Config`]. *Transient* (429, 5xx, a proxy's HTML page): retryable.
@@ -37,6 +37,8 @@ pub struct OAuthClient {
     host: Host,
     token_url: Url,
     authorize_url: Option<Url>,
+    pub(super) revoke_url: Option<Url>,
+    pub(super) introspect_url: Option<Url>,
     client_id: String,
     client_secret: Option<SecretString>,
     basic: bool,
@@ -63,7 +65,17 @@ impl Debug for Authorization {
 impl OAuthClient {
     /// A public client: `client_id` at the token endpoint `token_url`.
     pub fn new(transport: Arc<dyn HttpTransport>, host: Host, token_url: Url, client_id: impl Into<String>) -> Self {
-        Self { transport, host, token_url, authorize_url: None, client_id: client_id.into(), client_secret: None, basic: false }
+        Self {
+            transport,
+            host,
+            token_url,
+            authorize_url: None,
+            revoke_url: None,
+            introspect_url: None,
+            client_id: client_id.into(),
+            client_secret: None,
+            basic: false,
+        }
     }
 
     /// The consent page, for the authorization-code grant.
@@ -147,6 +159,19 @@ impl OAuthClient {
         self.ask(&[("grant_type", "client_credentials")], Grant::Client).await
     }
 
+    /// Buys an access token for a signed assertion; see [`JwtBearer`](crate::auth::JwtBearer). Neither client id nor secret is
+    /// sent: the assertion names and proves the client.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the server does not take the assertion: wrong key, user, audience or clock, or a user who was not
+    /// approved for the application; see the module for the rest.
+    pub async fn jwt_bearer(&self, assertion: &SecretString) -> Result<StoredToken> {
+        let pairs = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion.expose_secret())];
+        let form = Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let request = form_request(&self.token_url).body(Bytes::from(form)).map_err(|_| no_url())?;
+        self.answer(request, Grant::Jwt).await
+    }
+
     /// 43 characters out of 32 random bytes: the length RFC 7636 recommends.
     fn random_text(&self) -> String {
         let mut bytes = [0; 32];
@@ -154,12 +179,11 @@ impl OAuthClient {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn request(&self, pairs: &[(&str, &str)]) -> Result<Request<Bytes>> {
+    /// `pairs` as a form for `url`, with the client's credentials.
+    pub(super) fn request_to(&self, url: &Url, pairs: &[(&str, &str)]) -> Result<Request<Bytes>> {
         let mut form = Serializer::new(String::new());
         form.extend_pairs(pairs);
-        let mut request = Request::post(self.token_url.as_str())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, "application/json");
+        let mut request = form_request(url);
         match &self.client_secret {
             Some(secret) if self.basic => {
                 // RFC 6749 2.3.1: both parts are form-encoded before they are joined.
@@ -177,21 +201,15 @@ impl OAuthClient {
                 }
             }
         }
-        request
-            .body(Bytes::from(form.finish()))
-            .map_err(|_| Error::config("the token URL cannot be requested; it must be an absolute http or https URL"))
+        request.body(Bytes::from(form.finish())).map_err(|_| no_url())
     }
 
     async fn ask(&self, pairs: &[(&str, &str)], grant: Grant) -> Result<StoredToken> {
-        let request = self.request(pairs)?;
-        let unknown = |error: crate::http::HttpError| {
-            let sent = error.may_have_executed();
-            let error = Error::from(error);
-            if sent { error.ambiguous() } else { error }
-        };
-        let answer = self.transport.send(request).await.map_err(unknown)?;
-        let (head, body) = answer.into_parts();
-        let body = body.bytes(ANSWER_LIMIT).await.map_err(unknown)?;
+        self.answer(self.request_to(&self.token_url, pairs)?, grant).await
+    }
+
+    async fn answer(&self, request: Request<Bytes>, grant: Grant) -> Result<StoredToken> {
+        let (head, body) = self.exchange_bytes(request).await?;
         if head.status.is_success() {
             if let Ok(answer) = serde_json::from_slice::<TokenAnswer>(&body) {
                 return Ok(answer.into_stored(self.host.now()));
@@ -205,6 +223,27 @@ impl OAuthClient {
         }
         Err(refusal(head.status, &head.headers, &body, grant))
     }
+
+    /// Head and body of the answer. An error says whether the request may have been carried out.
+    pub(super) async fn exchange_bytes(&self, request: Request<Bytes>) -> Result<(http::response::Parts, Bytes)> {
+        let unknown = |error: crate::http::HttpError| {
+            let sent = error.may_have_executed();
+            let error = Error::from(error);
+            if sent { error.ambiguous() } else { error }
+        };
+        let answer = self.transport.send(request).await.map_err(unknown)?;
+        let (head, body) = answer.into_parts();
+        let body = body.bytes(ANSWER_LIMIT).await.map_err(unknown)?;
+        Ok((head, body))
+    }
+}
+
+fn form_request(url: &Url) -> http::request::Builder {
+    Request::post(url.as_str()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").header(ACCEPT, "application/json")
+}
+
+fn no_url() -> Error {
+    Error::config("the OAuth URL cannot be requested; it must be an absolute http or https URL")
 }
 
 /// Never the secret.
@@ -256,9 +295,12 @@ impl Exchange for OAuthGrant {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Grant {
+pub(super) enum Grant {
     Client,
     Code,
+    Jwt,
+    /// Revocation and introspection: nothing is granted.
+    Manage,
     Refresh,
 }
 
@@ -299,7 +341,7 @@ impl TokenAnswer {
     }
 }
 
-fn integer(value: &serde_json::Value) -> Option<i64> {
+pub(super) fn integer(value: &serde_json::Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
@@ -310,7 +352,7 @@ struct Refusal {
     error_description: Option<String>,
 }
 
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], grant: Grant) -> Error {
+pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], grant: Grant) -> Error {
     let retry = retry_after(headers).map_or(Retry::Backoff, Retry::After);
     let error = if status == StatusCode::TOO_MANY_REQUESTS {
         Error::new(ErrorKind::RateLimited, "the token endpoint answers too many requests").retrying(retry)
@@ -325,6 +367,9 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], grant: Grant) -
                     format!("the client credentials grant is not usable ({reason}); check the application's run-as user and login URL");
                 Error::config(text)
             }
+            ("invalid_grant", Grant::Jwt) => Error::config(format!(
+                "the signed assertion was refused ({reason}); check the certificate, user, audience, clock and the user's approval"
+            )),
             ("invalid_grant", Grant::Code) => revoked(format!("the authorization code was refused ({reason}); authorize again")),
             ("invalid_grant", Grant::Refresh) => revoked(format!("the refresh token was refused ({reason}); authorize again")),
             ("access_denied" | "immediate_unsuccessful" | "inactive_user", _) => {

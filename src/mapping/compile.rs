@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use sha2::Digest;
 
 use crate::mapping::config::MappingConfig;
-use crate::mapping::diagnostic::{Diagnostic, Diagnostics, Severity, code};
-use crate::mapping::encode::Encoder;
-use crate::mapping::field::{Blank, Direction, FieldConfig, OnNull, OnTooLong, PicklistConfig, Transform, Unmapped};
-use crate::mapping::formula::{Formula, FormulaError, FormulaErrorKind, parse_zone};
+use crate::mapping::diagnostic::{Diagnostics, code};
+use crate::mapping::encode::{Encoder, Pattern, Profile};
+use crate::mapping::field::{Blank, Direction, FieldConfig, OnNull, Transform};
+use crate::mapping::formula::{Formula, parse_zone};
 use crate::mapping::inbound::component_key;
 use crate::mapping::path::Path;
-use crate::mapping::picklist::{self, Picklist};
-use crate::mapping::plan::{Mapping, NameSource, Plan, Program, Rule, Slot, Target};
-use crate::mapping::source::Span;
+use crate::mapping::picklist::Picklist;
+use crate::mapping::plan::{Mapping, Plan, Ready, Rule, Slot, Target};
+use crate::mapping::scan::Layout;
 use crate::mapping::suggest::{did_you_mean, nearest, squash};
-use crate::model::{EntitySchema, FieldSchema, FieldType, Shape};
+use crate::model::{EntitySchema, FieldSchema, FieldType, Shape, Value};
 
 impl Mapping {
     /// Compiles a mapping, against the CRM's description of the entity if there is one.
@@ -34,33 +33,57 @@ impl Mapping {
         for field in &config.fields {
             compiler.field(field);
         }
-        let plans = compiler.finish();
+        let mut plans = compiler.finish();
         compiler.required();
         let version = compiler.version();
+        let dependent = compiler.dependent();
         let Compiler { problems, targets, .. } = compiler;
         let warnings = problems.verdict()?;
         let hosts: Vec<String> = config.fields.iter().map(|field| field.host.clone()).collect();
         let inbound = plans.iter().filter(|plan| plan.direction != Direction::Out).map(|plan| plan.path.root.as_str());
         let inbound_shape = Shape::new(inbound);
         let shape = Shape::new(targets.iter().map(|target| target.name.as_str()));
-        Ok(Self { crm: config.crm.clone(), entity: config.entity.clone(), version, targets, shape, inbound_shape, plans, hosts, warnings })
+        let mut layout = Layout::default();
+        for plan in &mut plans {
+            plan.prepare(&mut layout);
+        }
+        let keys = shape.by_name().map(|(at, name)| {
+            let mut key = Value::from(name).to_string().into_bytes();
+            key.push(b':');
+            (at, key)
+        });
+        let keys = keys.collect();
+        Ok(Self {
+            layout,
+            keys,
+            crm: config.crm.clone(),
+            entity: config.entity.clone(),
+            version,
+            targets,
+            shape,
+            inbound_shape,
+            plans,
+            hosts,
+            warnings,
+            dependent,
+        })
     }
 }
 
-struct Compiler<'a> {
-    config: &'a MappingConfig,
-    schema: Option<&'a EntitySchema>,
-    problems: Diagnostics,
-    targets: Vec<Target>,
-    drafts: Vec<Draft<'a>>,
+pub(super) struct Compiler<'a> {
+    pub(super) config: &'a MappingConfig,
+    pub(super) schema: Option<&'a EntitySchema>,
+    pub(super) problems: Diagnostics,
+    pub(super) targets: Vec<Target>,
+    pub(super) drafts: Vec<Draft<'a>>,
 }
 
 /// A plan whose formulas are not resolved yet: they may name fields further down.
-struct Draft<'a> {
-    field: &'a FieldConfig,
-    plan: Plan,
-    formula: Option<Formula>,
-    when: Option<Formula>,
+pub(super) struct Draft<'a> {
+    pub(super) field: &'a FieldConfig,
+    pub(super) plan: Plan,
+    pub(super) formula: Option<Formula>,
+    pub(super) when: Option<Formula>,
 }
 
 /// What a field without a CRM field may be.
@@ -72,7 +95,7 @@ enum Found<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         self.schema.map_or_else(
             || format!("{} {}", self.config.crm, self.config.entity),
             |schema| format!("{} {}", self.config.crm, schema.entity),
@@ -104,6 +127,7 @@ impl<'a> Compiler<'a> {
             direction: field.direction,
             when: None,
             on_error: field.on_error,
+            ready: Ready::default(),
         };
         if let Some(zone) = &field.zone
             && parse_zone(zone).is_none()
@@ -191,7 +215,7 @@ impl<'a> Compiler<'a> {
                         self.problems.warning(code::AMBIGUOUS_INVERSE, field.span_of("mapping"), message, Some(help));
                     }
                 }
-                Rule::Picklist(Box::new(list))
+                Rule::Picklist(Arc::new(list))
             }
             Transform::Lookup { entity, by } => Rule::Lookup(entity.clone(), by.clone()),
             Transform::Join { from, separator, split } => {
@@ -231,7 +255,12 @@ impl<'a> Compiler<'a> {
     /// A field named in the mapping.
     fn explicit(&mut self, field: &FieldConfig, name: &str, key: &str, direction: Direction) -> Found<'a> {
         let Some(schema) = self.schema else { return Found::Field(name.to_owned(), None) };
-        let Some(found) = schema.field(name) else {
+        let by_label = || {
+            // Pipedrive's custom fields are named by a key that is another one in each account: the label is what people know.
+            let mut hits = schema.fields.iter().filter(|field| field.label.eq_ignore_ascii_case(name));
+            hits.next().filter(|_| self.config.profile() == Profile::Pipedrive && hits.next().is_none())
+        };
+        let Some(found) = schema.field(name).or_else(by_label) else {
             let known = schema.fields.iter().map(|field| field.name.as_str());
             let by_label = schema.fields.iter().find(|field| field.label.eq_ignore_ascii_case(name)).map(|field| field.name.as_str());
             let help = match by_label {
@@ -252,6 +281,19 @@ impl<'a> Compiler<'a> {
             return Found::Nothing;
         }
         Found::Field(found.name.clone(), Some(found))
+    }
+
+    /// Keys that mean nothing to this CRM.
+    fn only_here(&mut self, field: &FieldConfig) {
+        let profile = self.config.profile();
+        for (key, set, crm, wanted) in
+            [("append", field.append, "HubSpot", Profile::Hubspot), ("currency", field.currency.is_some(), "Pipedrive", Profile::Pipedrive)]
+        {
+            if set && profile != wanted {
+                let message = format!("`{key}` of field {:?} works for {crm} only", field.host);
+                self.problems.error(code::BAD_VALUE, field.span_of(key), message, Some("remove it".to_owned()));
+            }
+        }
     }
 
     /// The field that a picklist or formula without `field:` must mean.
@@ -314,7 +356,7 @@ impl<'a> Compiler<'a> {
             self.problems.error(code::TARGET_TWICE, field.span_of(key), message, Some(help.to_owned()));
             return;
         }
-        let mut encoder = Encoder::new(schema);
+        let mut encoder = Encoder::new(self.config.profile(), name, schema);
         encoder.max = match (encoder.max, field.max) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -322,6 +364,19 @@ impl<'a> Compiler<'a> {
         encoder.on_too_long = field.on_too_long;
         encoder.lenient = field.lenient;
         encoder.zone = field.zone.as_deref().and_then(parse_zone);
+        encoder.currency.clone_from(&field.currency);
+        encoder.append = field.append;
+        if let Some(format) = &field.format {
+            match Pattern::parse(format) {
+                Ok(pattern) => encoder.pattern = Some(pattern),
+                Err(message) => {
+                    let message = format!("`format` of field {:?} is no format of dates: {message}", field.host);
+                    let help = "for other values use a formula, for example TO_TEXT(x, '0.00')";
+                    self.problems.error(code::BAD_VALUE, field.span_of("format"), message, Some(help.to_owned()));
+                }
+            }
+        }
+        self.only_here(field);
         // A name twice among the targets would leave a hole in the row; inbound-only fields share the entry.
         let target = match self.targets.iter().position(|target| target.name == name) {
             Some(at) => at,
@@ -358,239 +413,6 @@ impl<'a> Compiler<'a> {
             slot.default = Some(self.constant(field, Some(&slot), default, "default")).filter(|value| !value.is_null());
         }
         plan.slots.push(slot);
-    }
-
-    /// Encodes a value of the mapping file once. Its texts are read leniently: YAML has no other dates, for example.
-    fn constant(&mut self, field: &FieldConfig, slot: Option<&Slot>, value: &Value, key: &str) -> Value {
-        let Some(slot) = slot else { return value.clone() };
-        if value.is_null() {
-            return Value::Null;
-        }
-        let mut encoder = slot.encoder.clone();
-        encoder.lenient = true;
-        encoder.on_too_long = OnTooLong::Error;
-        match encoder.encode(value) {
-            Ok((value, _)) => value,
-            Err(refused) => {
-                let message = format!("the `{key}` of field {:?} does not fit: {}", field.host, refused.reason);
-                self.problems.error(code::BAD_CONSTANT, field.span_of(key), message, None);
-                Value::Null
-            }
-        }
-    }
-
-    fn picklist_values(&mut self, field: &FieldConfig, config: &PicklistConfig, target: Option<&str>) {
-        let Some(list) = target.and_then(|name| self.schema?.field(name)).and_then(|field| field.picklist.as_ref()) else { return };
-        let mut wanted: Vec<(&Value, &Span)> =
-            config.mapping.iter().map(|(_, value)| value).zip(config.spans.iter().chain(std::iter::repeat(&None))).collect();
-        if let Unmapped::Default(value) = &config.unmapped {
-            wanted.push((value, field.span_of("unmapped")));
-        }
-        let restricted = list.restricted;
-        let mut found = Vec::new();
-        for (value, span) in wanted {
-            let Some(text) = picklist::key(value) else { continue };
-            if text.is_empty() || list.values.iter().any(|known| known.active && known.value == text) {
-                continue;
-            }
-            let span = if span.is_none() { field.span_of("mapping") } else { span };
-            let known = list.values.iter().filter(|known| known.active).map(|known| known.value.as_str());
-            let help = if let Some(hit) = list.values.iter().find(|known| known.label == text && known.value != text) {
-                Some(format!("that is the label; the value is {:?}", hit.value))
-            } else if list.values.iter().any(|known| !known.active && known.value == text) {
-                Some("the value exists and is not active".to_owned())
-            } else {
-                did_you_mean(&text, known.clone()).or_else(|| {
-                    let some: Vec<&str> = known.take(8).collect();
-                    Some(format!("its values: {}", some.join(", ")))
-                })
-            };
-            found.push((text, span.clone(), help));
-        }
-        let target = target.unwrap_or_default();
-        for (text, span, help) in found {
-            if restricted {
-                self.problems.error(
-                    code::PICKLIST_VALUE,
-                    &span,
-                    format!("{text:?} is not a value of the restricted picklist {target:?}"),
-                    help,
-                );
-            } else {
-                self.problems.warning(
-                    code::PICKLIST_NEW_VALUE,
-                    &span,
-                    format!("{text:?} is not a value of the picklist {target:?} yet"),
-                    help,
-                );
-            }
-        }
-        if restricted && config.unmapped == Unmapped::Pass {
-            let message =
-                format!("`unmapped: pass` on the restricted picklist {target:?}: the CRM refuses the whole record for an unknown value");
-            self.problems.warning(code::PICKLIST_NEW_VALUE, field.span_of("unmapped"), message, None);
-        }
-    }
-
-    fn formula(&mut self, text: &str, field: &FieldConfig, key: &str) -> Option<Formula> {
-        match Formula::parse(text) {
-            Ok(formula) => Some(formula),
-            Err(error) => {
-                self.formula_error(text, field.span_of(key), &error);
-                None
-            }
-        }
-    }
-
-    fn formula_error(&mut self, text: &str, span: &Span, error: &FormulaError) {
-        let code = match error.kind() {
-            FormulaErrorKind::UnknownFunction => code::UNKNOWN_FUNCTION,
-            FormulaErrorKind::ArgumentCount => code::ARGUMENT_COUNT,
-            _ => code::FORMULA_SYNTAX,
-        };
-        let (span, own) = self.inside(text, span, error.position());
-        let mut problem = Diagnostic::new(Severity::Error, code, error.message(), self.problems.source(), span);
-        problem.help.extend(error.help().map(str::to_owned));
-        problem.formula = own;
-        self.problems.push(problem);
-    }
-
-    /// The place of a position in a formula: in the file if the formula stands there as it is, else in the formula alone.
-    fn inside(&self, text: &str, span: &Span, position: usize) -> (Span, Option<(String, usize)>) {
-        let source = self.problems.source();
-        if let Some(range) = span
-            && let Some(at) = source.slice(range).find(text)
-        {
-            let start = range.start + at + position;
-            let rest = source.text.get(start..).unwrap_or_default();
-            let word = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum::<usize>();
-            let length = if position >= text.len() { 0 } else { word.max(rest.chars().next().map_or(0, char::len_utf8)) };
-            return (Some(start..start + length), None);
-        }
-        (span.clone(), Some((text.to_owned(), position)))
-    }
-
-    /// Resolves names and sorts the plans so that what is read is made first.
-    fn finish(&mut self) -> Vec<Plan> {
-        let drafts = std::mem::take(&mut self.drafts);
-        let mut plans = Vec::new();
-        let mut needs: Vec<Vec<usize>> = Vec::new();
-        for draft in drafts {
-            let Draft { field, mut plan, formula, when } = draft;
-            if let Some(formula) = formula {
-                plan.rule = Rule::Computed(self.resolve(formula, field, "formula"));
-            }
-            plan.when = when.map(|when| self.resolve(when, field, "when"));
-            let programs = [&plan.when, &None].into_iter().flatten().chain(match &plan.rule {
-                Rule::Computed(program) => Some(program),
-                _ => None,
-            });
-            let wanted = programs.flat_map(|program| &program.sources).filter_map(|source| match source {
-                NameSource::Target(at) => Some(*at),
-                NameSource::Record(_) => None,
-            });
-            needs.push(wanted.collect());
-            plans.push(plan);
-        }
-        self.order(plans, needs)
-    }
-
-    fn order(&mut self, plans: Vec<Plan>, needs: Vec<Vec<usize>>) -> Vec<Plan> {
-        let mut waiting: Vec<(Plan, Vec<usize>)> = plans.into_iter().zip(needs).collect();
-        let mut sorted: Vec<Plan> = Vec::with_capacity(waiting.len());
-        while !waiting.is_empty() {
-            let open: Vec<usize> = waiting
-                .iter()
-                .filter(|(plan, _)| plan.direction != Direction::In)
-                .flat_map(|(plan, _)| plan.slots.iter().map(|slot| slot.target))
-                .collect();
-            let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, needs)| !needs.iter().any(|need| open.contains(need)));
-            if ready.is_empty() {
-                let names: Vec<String> = rest.iter().map(|(plan, _)| format!("{:?}", plan.host)).collect();
-                let span = rest
-                    .first()
-                    .and_then(|(plan, _)| self.config.fields.iter().find(|field| field.host == plan.host))
-                    .map(|field| field.span.clone());
-                let message = format!("the formulas of {} need each other's results", names.join(", "));
-                self.problems.error(code::CYCLE, &span.flatten(), message, None);
-                return sorted;
-            }
-            sorted.extend(ready.into_iter().map(|(plan, _)| plan));
-            waiting = rest;
-        }
-        sorted
-    }
-
-    /// A name is a host field; if the mapping has none of that name, a CRM field that it fills; else a host field it does not
-    /// map.
-    fn resolve(&mut self, formula: Formula, field: &FieldConfig, key: &str) -> Program {
-        let mut sources = Vec::with_capacity(formula.names.len());
-        for name in &formula.names {
-            let plain = name.path.root.as_str();
-            if field.direction == Direction::In {
-                sources.push(NameSource::Record(name.path.clone()));
-                continue;
-            }
-            let host = self.config.fields.iter().any(|other| other.host == name.text || (other.host == plain && other.host != field.host));
-            let target = self
-                .targets
-                .iter()
-                .position(|target| target.name == plain && target.direction != Direction::In)
-                .filter(|_| name.path.is_plain());
-            let (span, own) = self.inside(&formula.text, field.span_of(key), name.position);
-            match target {
-                Some(_) if host => {
-                    let message = format!("{plain:?} is a host field and a CRM field; the formula reads the host field");
-                    if !self.config.fields.iter().any(|other| other.host == plain && other.field.as_deref() == Some(plain)) {
-                        self.problems.warning(code::AMBIGUOUS_NAME, &span, message, None);
-                    }
-                    sources.push(NameSource::Record(name.path.clone()));
-                }
-                Some(at) => sources.push(NameSource::Target(at)),
-                None => {
-                    if !host && name.path.is_plain() {
-                        let known = self
-                            .config
-                            .fields
-                            .iter()
-                            .map(|field| field.host.as_str())
-                            .chain(self.targets.iter().map(|target| target.name.as_str()));
-                        if let Some(help) = did_you_mean(plain, known) {
-                            let message = format!("the formula reads the host field {plain:?}, which this mapping does not know");
-                            let mut problem =
-                                Diagnostic::new(Severity::Warning, code::SUSPICIOUS_NAME, message, self.problems.source(), span);
-                            problem.help.push(help);
-                            problem.formula = own;
-                            self.problems.push(problem);
-                        }
-                    }
-                    sources.push(NameSource::Record(name.path.clone()));
-                }
-            }
-        }
-        let inverse =
-            (field.direction == Direction::Both && key == "formula").then(|| formula.inverse()).flatten().and_then(|inverse| match sources
-                .get(inverse.name)
-            {
-                // The inverse writes a host field, unless a line of its own already does.
-                Some(NameSource::Record(path)) if path.is_writable() => {
-                    let taken = self.config.fields.iter().any(|other| other.host == path.root && other.host != field.host);
-                    (!taken).then(|| (inverse, path.clone()))
-                }
-                _ => None,
-            });
-        Program { formula, sources, inverse }
-    }
-
-    fn required(&mut self) {
-        let Some(schema) = self.schema else { return };
-        for field in schema.required_on_create() {
-            if field.creatable && !self.targets.iter().any(|target| target.name == field.name && target.direction != Direction::In) {
-                let message = format!("{} requires {:?}, and nothing fills it", self.place(), field.name);
-                let help = "map it, or give it a constant; a create without it fails";
-                self.problems.warning(code::REQUIRED_NOT_MAPPED, &None, message, Some(help.to_owned()));
-            }
-        }
     }
 
     fn version(&self) -> String {

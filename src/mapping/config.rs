@@ -10,12 +10,38 @@
 //!       type: picklist
 //!       mapping: { google: Google Ads, organic: Web }
 //! ```
+//!
+//! The keys of the long form, all optional:
+//!
+//! | key | values | meaning |
+//! |---|---|---|
+//! | `field` | a name | the CRM field (Pipedrive: its label will do) |
+//! | `type` | `direct` `computed` `picklist` `constant` `lookup` `split` `join` `compound` | told by the keys below if left out |
+//! | `formula` | see [`formula`](crate::mapping::formula) | of a computed field |
+//! | `value` | any | of a constant |
+//! | `mapping`, `aliases`, `preferred`, `case`, `unmapped` | see [`PicklistConfig`](crate::mapping::PicklistConfig) | of a picklist |
+//! | `into`, `at` | two CRM fields; `first blank` or `last blank` | of a split |
+//! | `from`, `separator`, `split` | host fields; a text; as `at` | of a join |
+//! | `entity`, `by` | names | of a lookup |
+//! | `direction` | `out` `in` `both` | which way |
+//! | `default`, `required` | a value; `true` | on create, when the host has no value |
+//! | `when` | a formula | the field is left out unless it is true |
+//! | `blank`, `on_null` | `clear` `keep` `skip`; `clear` `skip` | blank texts, null |
+//! | `max`, `on_too_long` | characters; `error` `truncate` | long texts |
+//! | `lenient` | `true` | texts are read as numbers and booleans |
+//! | `format`, `zone` | `%d.%m.%Y`, `epoch_s`, `epoch_ms`; `UTC`, `+02:00` | dates spelt otherwise, civil times |
+//! | `currency`, `append` | `EUR`; `true` | Pipedrive's amounts, HubSpot's multi-selects |
+//! | `on_error` | `error` `null` `default` `skip_record` | values that cannot be mapped |
+//! | `owner` | `ours` `theirs` `latest` | who wins a conflict |
+//!
+//! How values look on the wire goes by the CRM's name, see [`Profile`](crate::mapping::Profile).
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::mapping::diagnostic::{Diagnostics, code};
+use crate::mapping::encode::Profile;
 use crate::mapping::field::FieldConfig;
 use crate::mapping::long_form::{self, unique};
 use crate::mapping::node::{Key, Kind, Node};
@@ -109,6 +135,7 @@ impl MappingSet {
                     fields: Vec::new(),
                     source: Arc::clone(source),
                     crm_span: crm_key.span.clone(),
+                    profile: None,
                 };
                 if let Kind::Map(pairs) = &node.kind {
                     unique(pairs, problems);
@@ -220,6 +247,7 @@ pub struct MappingConfig {
     pub(crate) source: Arc<Source>,
     /// Where the CRM's key stood.
     crm_span: Span,
+    profile: Option<Profile>,
 }
 
 impl MappingConfig {
@@ -239,6 +267,18 @@ impl MappingConfig {
     pub fn with(mut self, field: FieldConfig) -> Self {
         self.fields.push(field);
         self
+    }
+
+    /// The wire forms of the CRM, where its name does not tell (`crm_eu` that is HubSpot).
+    #[must_use]
+    pub fn speaking(mut self, profile: Profile) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
+    /// The wire forms of the CRM: as [`speaking`](Self::speaking) says, else [by its name](Profile::by_name).
+    pub fn profile(&self) -> Profile {
+        self.profile.unwrap_or_else(|| Profile::by_name(&self.crm))
     }
 
     /// The CRM, as the host calls it.

@@ -59,6 +59,10 @@ pub mod code {
     pub const BAD_CONSTANT: &str = "M019";
     /// A CRM or entity the set does not have.
     pub const UNKNOWN_ENTITY: &str = "M020";
+    /// A formula whose types cannot fit, whatever the record.
+    pub const FORMULA_TYPE: &str = "M021";
+    /// A formula names a table that is no picklist of this mapping.
+    pub const UNKNOWN_TABLE: &str = "M022";
     /// A required CRM field that nothing fills.
     pub const REQUIRED_NOT_MAPPED: &str = "M030";
     /// A picklist value that an open list of the CRM does not have yet.
@@ -71,6 +75,8 @@ pub mod code {
     pub const AMBIGUOUS_NAME: &str = "M034";
     /// A name in a formula that looks like a slip of the finger.
     pub const SUSPICIOUS_NAME: &str = "M035";
+    /// A value of a dependent picklist that no mapped value of its controlling field goes with.
+    pub const DEPENDENT_VALUE: &str = "M036";
 }
 
 /// One problem.

@@ -37,11 +37,18 @@ pub fn diff(before: &Fields, after: &Fields, types: &(impl FieldTypes + ?Sized))
     let mut changed = Fields::new();
     for (name, new) in after {
         let old = before.get(name).unwrap_or(&Value::Null);
-        if old != new && !same(old, new, &types.field_type(name)) {
+        if old != new && !same(old, new, &types.field_type(name)) && !holds_already(old, new) {
             changed.insert(name, new.clone());
         }
     }
     changed
+}
+
+/// HubSpot's `;A;B` adds members: nothing to do if all of them are there.
+fn holds_already(old: &Value, new: &Value) -> bool {
+    let Some(added) = new.as_str().and_then(|text| text.strip_prefix(';')) else { return false };
+    let Some(old) = old.as_str() else { return false };
+    added.split(';').all(|member| old.split(';').any(|known| known.trim() == member.trim()))
 }
 
 impl Mapping {
@@ -79,6 +86,14 @@ mod tests {
         assert!(diff(&before, &same, &types).is_empty());
         let other = fields(json!({"Amount": 10.01, "Tags": "A", "Name": null, "New": 0, "Old": "x"}));
         assert_eq!(diff(&before, &other, &types).to_value(), json!({"Amount": 10.01, "Tags": "A", "Name": null, "New": 0}));
+    }
+
+    #[test]
+    fn members_that_are_there_need_no_adding() {
+        let types = EntitySchema::new(Entity::from_static("c"), "c", vec![FieldSchema::new("tags", FieldType::MultiPicklist)]);
+        let before = fields(json!({"tags": "A;B"}));
+        assert!(diff(&before, &fields(json!({"tags": ";B"})), &types).is_empty());
+        assert_eq!(diff(&before, &fields(json!({"tags": ";B;C"})), &types).to_value(), json!({"tags": ";B;C"}));
     }
 
     proptest::proptest! {

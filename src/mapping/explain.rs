@@ -72,6 +72,7 @@ impl Mapping {
                     _ if found.iter().any(|problem| sending.problems.contains(problem)) => "refused".to_owned(),
                     None => "left out".to_owned(),
                     Some(Value::Null) => "emptied".to_owned(),
+                    Some(cleared) if *cleared == slot.encoder.cleared() => "emptied".to_owned(),
                     Some(_) if is_default => "the default is written".to_owned(),
                     Some(_) => format!("written as {}", name_of(&target.kind)),
                 });

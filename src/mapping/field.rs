@@ -64,7 +64,7 @@ pub enum OnTooLong {
     Truncate,
 }
 
-/// What a formula that fails does.
+/// What a formula that fails does; `SkipRecord` is for any value that cannot be mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnError {
@@ -75,6 +75,9 @@ pub enum OnError {
     Error,
     /// The field counts as null.
     Null,
+    /// The record is left out, which is no failure: see
+    /// [`MappingError::skips_record`](crate::mapping::MappingError::skips_record).
+    SkipRecord,
 }
 
 /// What a value does that the picklist does not list.
@@ -202,6 +205,13 @@ pub struct FieldConfig {
     pub lenient: bool,
     /// The zone of civil times: `UTC` or an offset such as `+02:00`.
     pub zone: Option<String>,
+    /// Another spelling of dates: a pattern of strftime (`%d.%m.%Y`), `epoch_s` or `epoch_ms`. On a date, datetime or time
+    /// field it is the host's spelling, on any other the CRM's.
+    pub format: Option<String>,
+    /// The currency of amounts that come without one, a code of three capitals (Pipedrive).
+    pub currency: Option<String>,
+    /// True if the members of a multi-select are added to those the CRM has and none is taken away (HubSpot).
+    pub append: bool,
     /// Who wins a conflict.
     pub owner: Option<Owner>,
     pub(crate) span: Span,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::mapping::field::Direction;
+use crate::mapping::field::{Direction, OnError};
+use crate::mapping::formula::{Input, Val};
 use crate::mapping::outbound::{formula_code, split_text};
 use crate::mapping::path::Path;
 use crate::mapping::picklist;
@@ -21,19 +22,21 @@ struct Receiving<'a> {
     fields: Fields,
     warnings: Vec<Problem>,
     problems: Vec<Problem>,
+    /// True if a problem is of a field that does not say `on_error: skip_record`.
+    fatal: bool,
 }
 
 impl Mapping {
     pub(crate) fn receive(&self, remote: &Fields, now: Option<Timestamp>) -> Result<Mapped, MappingError> {
         let fields = Fields::with_shape(Arc::clone(&self.inbound_shape));
-        let mut receiving = Receiving { mapping: self, remote, now, fields, warnings: Vec::new(), problems: Vec::new() };
+        let mut receiving = Receiving { mapping: self, remote, now, fields, warnings: Vec::new(), problems: Vec::new(), fatal: false };
         for plan in &self.plans {
             if plan.direction != Direction::Out {
                 receiving.plan(plan);
             }
         }
         if !receiving.problems.is_empty() {
-            return Err(MappingError::new(receiving.problems));
+            return Err(MappingError::new(receiving.problems, !receiving.fatal));
         }
         Ok(Mapped { fields: receiving.fields, lookups: Vec::new(), warnings: receiving.warnings })
     }
@@ -98,7 +101,7 @@ impl<'a> Receiving<'a> {
                         let reason =
                             "no host value stands for the CRM's in the picklist's `mapping`; add it, or set `unmapped: { in: ... }`";
                         let problem = self.problem(plan, first, "picklist_unmapped", reason.to_owned());
-                        self.problems.push(problem);
+                        self.fail(plan, problem);
                     }
                 }
             }
@@ -138,9 +141,10 @@ impl<'a> Receiving<'a> {
                 }
             }
             Rule::Computed(program) if plan.direction == Direction::In => {
-                let Some(inputs) = program.inputs(self.remote, &[]) else { return };
-                match program.formula.run(&inputs, self.now) {
+                let Some(inputs) = program.inputs(self.remote, |_| Input::Absent) else { return };
+                match program.formula.run(&program.env(&inputs, self.now, true)).map(Val::into_value) {
                     Ok(value) => self.put(&plan.path, value),
+                    Err(_) if plan.on_error == OnError::Null => self.put(&plan.path, Value::Null),
                     Err(error) => {
                         let problem = Problem {
                             host: plan.host.clone(),
@@ -148,7 +152,7 @@ impl<'a> Receiving<'a> {
                             code: formula_code(&error),
                             reason: format!("the formula failed: {error}"),
                         };
-                        self.problems.push(problem);
+                        self.fail(plan, problem);
                     }
                 }
             }
@@ -157,12 +161,17 @@ impl<'a> Receiving<'a> {
                 if self.value(first).is_some_and(|value| self.is_default(first, value)) {
                     return;
                 }
-                if let Some(value) = self.decoded(plan, first).and_then(|value| inverse.run(&value)) {
+                if let Some(value) = self.decoded(plan, first).and_then(|value| inverse.run(&value, &program.tables)) {
                     self.put(path, value);
                 }
             }
             Rule::Constant(_) | Rule::Join(_, _, None) | Rule::Lookup(..) => {}
         }
+    }
+
+    fn fail(&mut self, plan: &Plan, problem: Problem) {
+        self.fatal |= plan.on_error != OnError::SkipRecord;
+        self.problems.push(problem);
     }
 
     fn put(&mut self, path: &Path, value: Value) {

@@ -10,9 +10,9 @@ use crate::mapping::node::{Key, Kind, Node, Scalar};
 use crate::mapping::source::Span;
 use crate::mapping::suggest::did_you_mean;
 
-const TYPES: [&str; 8] = ["direct", "computed", "picklist", "constant", "lookup", "split", "join", "compound"];
+pub(crate) const TYPES: [&str; 8] = ["direct", "computed", "picklist", "constant", "lookup", "split", "join", "compound"];
 
-const KEYS: [&str; 29] = [
+pub(crate) const KEYS: [&str; 31] = [
     "field",
     "type",
     "formula",
@@ -42,6 +42,8 @@ const KEYS: [&str; 29] = [
     "split",
     "lenient",
     "on_error",
+    "currency",
+    "append",
 ];
 
 /// Reads one field, short or long form; `None` if it is neither, which was said.
@@ -201,19 +203,13 @@ impl<'a> LongForm<'a> {
         field.on_null = self.choice("on_null", &[("clear", OnNull::Clear), ("skip", OnNull::Skip)]).unwrap_or_default();
         field.on_too_long =
             self.choice("on_too_long", &[("error", OnTooLong::Error), ("truncate", OnTooLong::Truncate)]).unwrap_or_default();
-        let on_error = [("error", OnError::Error), ("null", OnError::Null), ("default", OnError::Default)];
+        let on_error =
+            [("error", OnError::Error), ("null", OnError::Null), ("default", OnError::Default), ("skip_record", OnError::SkipRecord)];
         field.on_error = self.choice("on_error", &on_error).unwrap_or_default();
         field.owner = self.choice("owner", &[("ours", Owner::Ours), ("theirs", Owner::Theirs), ("latest", Owner::Latest)]);
-        if self.get("format").is_some() {
-            // Formats are written as formulas; a silent key would be a lie.
-            let message = format!("`format` of field {:?} is not supported", self.host);
-            self.problems.error(
-                code::BAD_VALUE,
-                field.span_of("format"),
-                message,
-                Some("use a formula: FORMAT_DATE(x, '%Y-%m-%d')".into()),
-            );
-        }
+        field.append = self.flag("append");
+        field.currency = self.text("currency");
+        field.format = self.text("format");
         let kind = match self.text("type") {
             Some(kind) => kind,
             None if self.get("formula").is_some() => "computed".to_owned(),

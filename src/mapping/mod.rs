@@ -4,9 +4,11 @@
 //! [`Mapping`] translates records both ways. It stops there: nothing is sent, and a reference that must be looked up comes
 //! back as a [`Lookup`].
 
+mod cell;
+mod check;
 mod compile;
 mod config;
-mod diagnostic;
+pub(crate) mod diagnostic;
 mod diff;
 mod email;
 mod encode;
@@ -14,21 +16,28 @@ mod explain;
 mod field;
 pub mod formula;
 mod inbound;
+mod json;
 mod long_form;
-mod node;
+pub(crate) mod node;
 mod outbound;
 mod path;
 mod picklist;
 mod plan;
-mod read;
+pub(crate) mod read;
 mod record;
-mod source;
-mod suggest;
+mod resolve;
+mod scan;
+#[cfg(feature = "json-schema")]
+mod schema;
+pub(crate) mod source;
+pub(crate) mod suggest;
 
 pub use config::{MappingConfig, MappingSet};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, code};
 pub use diff::{FieldTypes, diff};
+pub use encode::Profile;
 pub use explain::Explained;
 pub use field::{Blank, Direction, FieldConfig, OnError, OnNull, OnTooLong, Owner, PicklistConfig, SplitAt, Transform, Unmapped};
+pub use json::{JsonError, JsonMapped};
 pub use plan::{Mapping, Target};
 pub use record::{Lookup, Mapped, MappingError, Mode, Problem};

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::mapping::cell::Cell;
 use crate::mapping::encode::{Note, Refused};
 use crate::mapping::field::{Blank, Direction, OnError, OnNull, SplitAt};
-use crate::mapping::formula::FormulaError;
-use crate::mapping::plan::{Mapping, NameSource, Plan, Program, Rule, Slot};
+use crate::mapping::formula::{Env, FormulaError, Input, Val};
+use crate::mapping::plan::{Dependent, Mapping, NameSource, Plan, Program, Rule, Slot};
 use crate::mapping::record::{Lookup, Mapped, MappingError, Mode, Problem};
 use crate::mapping::suggest::squash;
 use crate::mapping::{path::Path, picklist};
@@ -17,27 +18,54 @@ use crate::model::Fields;
 
 /// A record on its way out.
 pub(crate) struct Sending<'a> {
-    mapping: &'a Mapping,
-    mode: Mode,
-    now: Option<Timestamp>,
+    pub(crate) mapping: &'a Mapping,
+    pub(crate) mode: Mode,
+    pub(crate) now: Option<Timestamp>,
     pub(crate) values: Vec<Option<Value>>,
     pub(crate) lookups: Vec<Lookup>,
     pub(crate) warnings: Vec<Problem>,
     pub(crate) problems: Vec<Problem>,
+    /// True if a problem is of a field that does not say `on_error: skip_record`.
+    pub(crate) fatal: bool,
+    /// Values that are JSON already, when a record is mapped from text to text.
+    pub(crate) cells: Vec<Cell<'a>>,
+    /// JSON made on the way.
+    pub(crate) scratch: Vec<u8>,
+}
+
+/// A record in whatever form: what paths are read from.
+pub(crate) trait Source {
+    /// The value; `None` if a step is missing, null if a step on the way is null.
+    fn value(&self, path: &Path) -> Option<Cow<'_, Value>>;
+}
+
+impl Source for Fields {
+    fn value(&self, path: &Path) -> Option<Cow<'_, Value>> {
+        // The usual case without a detour: one look-up.
+        if path.is_plain() { self.get(&path.root).map(Cow::Borrowed) } else { path.get(self) }
+    }
 }
 
 impl Program {
     /// The values of the names; `None` if there are names and all of them are absent.
-    pub(crate) fn inputs<'a>(&'a self, record: &'a Fields, made: &'a [Option<Value>]) -> Option<Vec<Option<Cow<'a, Value>>>> {
+    pub(crate) fn inputs<'a>(&'a self, record: &'a impl Source, made: impl Fn(usize) -> Input<'a>) -> Option<Vec<Input<'a>>> {
         let values: Vec<_> = self
             .sources
             .iter()
             .map(|source| match source {
-                NameSource::Record(path) => path.get(record),
-                NameSource::Target(at) => made.get(*at).and_then(Option::as_ref).map(Cow::Borrowed),
+                NameSource::Record(path) => Input::from(record.value(path)),
+                NameSource::Target(at) => made(*at),
             })
             .collect();
-        (values.is_empty() || values.iter().any(Option::is_some)).then_some(values)
+        (values.is_empty() || values.iter().any(|value| !matches!(value, Input::Absent))).then_some(values)
+    }
+
+    pub(crate) fn nothing<'a>(&self) -> Vec<Input<'a>> {
+        vec![Input::Absent; self.sources.len()]
+    }
+
+    pub(crate) fn env<'a>(&'a self, inputs: &'a [Input<'a>], now: Option<Timestamp>, inbound: bool) -> Env<'a> {
+        Env { inputs, tables: &self.tables, now, inbound }
     }
 }
 
@@ -75,8 +103,9 @@ impl Mapping {
                 sending.plan(plan, source);
             }
         }
+        sending.dependent();
         if !sending.problems.is_empty() {
-            return Err(MappingError::new(sending.problems));
+            return Err(MappingError::new(sending.problems, !sending.fatal));
         }
         let fields = Fields::from_values(Arc::clone(&self.shape), sending.values);
         Ok(Mapped { fields, lookups: sending.lookups, warnings: sending.warnings })
@@ -86,10 +115,21 @@ impl Mapping {
 impl<'a> Sending<'a> {
     pub(crate) fn new(mapping: &'a Mapping, mode: Mode, now: Option<Timestamp>) -> Self {
         let values = vec![None; mapping.targets.len()];
-        Self { mapping, mode, now, values, lookups: Vec::new(), warnings: Vec::new(), problems: Vec::new() }
+        Self {
+            mapping,
+            mode,
+            now,
+            values,
+            lookups: Vec::new(),
+            warnings: Vec::new(),
+            problems: Vec::new(),
+            fatal: false,
+            cells: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
 
-    fn plan(&mut self, plan: &Plan, source: &Fields) {
+    fn plan(&mut self, plan: &Plan, source: &impl Source) {
         if let Some(when) = &plan.when
             && !self.holds(plan, when, source)
         {
@@ -98,18 +138,31 @@ impl<'a> Sending<'a> {
         self.make(plan, source);
     }
 
+    /// Refuses pairs of values that a dependent picklist does not allow.
+    pub(crate) fn dependent(&mut self) {
+        for Dependent { target, controller, valid_for } in &self.mapping.dependent {
+            let value = |at: usize| self.values.get(at).and_then(Option::as_ref).and_then(picklist::key);
+            let (Some(value), Some(controlling)) = (value(*target), value(*controller)) else { continue };
+            let Some((_, goes_with)) = valid_for.iter().find(|(known, _)| *known == value) else { continue };
+            if goes_with.contains(&controlling) {
+                continue;
+            }
+            let name = |at: usize| self.mapping.targets.get(at).map_or_else(String::new, |target| target.name.clone());
+            let host = self.mapping.targets.get(*target).map_or_else(String::new, |target| target.host.clone());
+            let reason = format!("the value does not go with the value of {}, which controls this list", name(*controller));
+            self.fatal = true;
+            self.problems.push(Problem { host, field: name(*target), code: "picklist_value", reason });
+        }
+    }
+
     /// Makes the values of a plan whose `when` holds.
-    pub(crate) fn make(&mut self, plan: &Plan, source: &Fields) {
+    pub(crate) fn make(&mut self, plan: &Plan, source: &impl Source) {
         let Some(first) = plan.slots.first() else { return };
         match &plan.rule {
-            Rule::Direct => {
-                // The usual case without a detour: one look-up, one copy.
-                let value = if plan.path.is_plain() { source.get(&plan.path.root).map(Cow::Borrowed) } else { plan.path.get(source) };
-                self.fill(plan, first, value);
-            }
+            Rule::Direct => self.fill(plan, first, source.value(&plan.path)),
             Rule::Constant(value) => self.put(first, Some(value.clone())),
             Rule::Picklist(list) => {
-                let value = plan.path.get(source);
+                let value = source.value(&plan.path);
                 match value {
                     Some(value) if !is_blank(&value) => match list.out(&value) {
                         picklist::Entry::Is(mapped) => self.fill(plan, first, Some(Cow::Owned(mapped))),
@@ -123,27 +176,18 @@ impl<'a> Sending<'a> {
                 }
             }
             Rule::Computed(program) => {
-                let inputs = match program.inputs(source, &self.values) {
-                    Some(inputs) => inputs,
-                    // A create writes what the formula makes of nothing; an update leaves alone what it was told nothing about.
-                    None if self.mode == Mode::Create => vec![None; program.sources.len()],
-                    None => return,
+                let result = {
+                    let Some(inputs) = self.inputs(program, source) else { return };
+                    program.formula.run(&program.env(&inputs, self.now, false)).map(Val::into_value)
                 };
-                match program.formula.run(&inputs, self.now) {
-                    Ok(value) => self.fill(plan, first, Some(Cow::Owned(value))),
-                    Err(error) => match plan.on_error {
-                        OnError::Null => self.fill(plan, first, Some(Cow::Owned(Value::Null))),
-                        OnError::Default if first.default.is_some() => self.put(first, first.default.clone()),
-                        _ => self.fail(plan, first, formula_code(&error), format!("the formula failed: {error}")),
-                    },
-                }
+                self.computed(plan, first, result);
             }
             Rule::Join(paths, separator, _) => {
                 let joined = join(paths, separator, source);
                 self.fill(plan, first, joined.map(Cow::Owned));
             }
             Rule::Split(at) => {
-                let value = plan.path.get(source);
+                let value = source.value(&plan.path);
                 let (a, b) = match value.as_deref() {
                     None => (None, None),
                     Some(Value::String(text)) if !text.trim().is_empty() => {
@@ -157,7 +201,7 @@ impl<'a> Sending<'a> {
                 }
             }
             Rule::Compound(_, keys) => {
-                let Some(value) = plan.path.get(source) else { return };
+                let Some(value) = source.value(&plan.path) else { return };
                 for (slot, key) in plan.slots.iter().zip(keys) {
                     let part = match value.as_ref() {
                         Value::Object(map) => map.iter().find(|(name, _)| squash(name) == squash(key)).map(|(_, part)| part.clone()),
@@ -169,7 +213,7 @@ impl<'a> Sending<'a> {
                     self.fail(plan, first, "wrong_type", "an address must be an object of its parts".to_owned());
                 }
             }
-            Rule::Lookup(entity, by) => match plan.path.get(source) {
+            Rule::Lookup(entity, by) => match source.value(&plan.path) {
                 Some(value) if !value.is_null() && !is_blank(&value) => {
                     let field = self.name(first).to_owned();
                     let lookup =
@@ -181,9 +225,41 @@ impl<'a> Sending<'a> {
         }
     }
 
-    pub(crate) fn holds(&mut self, plan: &Plan, when: &Program, source: &Fields) -> bool {
-        let inputs = when.inputs(source, &self.values).unwrap_or_else(|| vec![None; when.sources.len()]);
-        let result = when.formula.holds(&inputs, self.now);
+    /// What the formula reads; `None` if the field is to be left alone.
+    pub(crate) fn inputs<'b>(&'b self, program: &'b Program, source: &'b impl Source) -> Option<Vec<Input<'b>>> {
+        match program.inputs(source, |at| self.made(at)) {
+            Some(inputs) => Some(inputs),
+            // A create writes what the formula makes of nothing; an update leaves alone what it was told nothing about.
+            None => (self.mode == Mode::Create).then(|| program.nothing()),
+        }
+    }
+
+    /// A CRM field that was made before.
+    fn made(&self, at: usize) -> Input<'_> {
+        match self.cells.get(at) {
+            None | Some(Cell::Empty) => {}
+            Some(Cell::Text(text)) => return Input::Text(text),
+            Some(cell) => return Input::from(cell.to_value(&self.scratch).map(Cow::Owned)),
+        }
+        Input::from(self.values.get(at).and_then(Option::as_ref).map(Cow::Borrowed))
+    }
+
+    pub(crate) fn computed(&mut self, plan: &Plan, slot: &Slot, result: Result<Value, FormulaError>) {
+        match result {
+            Ok(value) => self.fill(plan, slot, Some(Cow::Owned(value))),
+            Err(error) => match plan.on_error {
+                OnError::Null => self.fill(plan, slot, Some(Cow::Owned(Value::Null))),
+                OnError::Default if slot.default.is_some() => self.put(slot, slot.default.clone()),
+                _ => self.fail(plan, slot, formula_code(&error), format!("the formula failed: {error}")),
+            },
+        }
+    }
+
+    pub(crate) fn holds(&mut self, plan: &Plan, when: &Program, source: &impl Source) -> bool {
+        let result = {
+            let inputs = when.inputs(source, |at| self.made(at)).unwrap_or_else(|| when.nothing());
+            when.formula.holds(&when.env(&inputs, self.now, false))
+        };
         match result {
             Ok(holds) => holds,
             Err(error) => {
@@ -196,7 +272,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Applies the rules for absent, null and blank, and encodes.
-    fn fill(&mut self, plan: &Plan, slot: &Slot, value: Option<Cow<'_, Value>>) {
+    pub(crate) fn fill(&mut self, plan: &Plan, slot: &Slot, value: Option<Cow<'_, Value>>) {
         let value = match value {
             Some(value) if is_blank(&value) => match slot.blank {
                 Blank::Keep => {
@@ -243,7 +319,7 @@ impl<'a> Sending<'a> {
         }
         let nullable = self.mapping.targets.get(slot.target).is_none_or(|target| target.nullable) && !slot.required;
         if nullable {
-            self.put(slot, Some(Value::Null));
+            self.put(slot, Some(slot.encoder.cleared()));
         } else if slot.default.is_some() {
             self.put(slot, slot.default.clone());
         } else {
@@ -289,13 +365,14 @@ impl<'a> Sending<'a> {
 
     fn fail(&mut self, plan: &Plan, slot: &Slot, code: &'static str, reason: String) {
         let field = self.name(slot).to_owned();
+        self.fatal |= plan.on_error != OnError::SkipRecord;
         self.problems.push(Problem { host: plan.host.clone(), field, code, reason });
     }
 }
 
 /// The parts that are not blank; absent if all are absent, null if all are blank.
-fn join(paths: &[Path], separator: &str, source: &Fields) -> Option<Value> {
-    let parts: Vec<_> = paths.iter().map(|path| path.get(source)).collect();
+fn join(paths: &[Path], separator: &str, source: &impl Source) -> Option<Value> {
+    let parts: Vec<_> = paths.iter().map(|path| source.value(path)).collect();
     if parts.iter().all(Option::is_none) {
         return None;
     }

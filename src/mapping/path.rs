@@ -17,6 +17,18 @@ pub(crate) struct Path {
     /// The text if it is more than a key.
     whole: Option<String>,
     steps: Vec<Step>,
+    /// Where a pass over a record's text notes the value.
+    pub(crate) place: Option<Place>,
+}
+
+/// The places of a path in a layout.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Place {
+    /// Of a key that looks like the whole path.
+    pub(crate) whole: Option<usize>,
+    pub(crate) slot: usize,
+    /// How many steps lead to the slot; the others are walked in a tree.
+    pub(crate) walked: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -78,16 +90,39 @@ impl Path {
         let Some(Step::Key(root)) = steps.next() else { return Err("the path does not start with a name".to_owned()) };
         let steps: Vec<Step> = steps.collect();
         let whole = (!steps.is_empty()).then(|| text.to_owned());
-        Ok(Self { root, whole, steps })
+        Ok(Self { root, whole, steps, place: None })
     }
 
     /// A path that is one key, whatever it looks like.
     pub(crate) fn key(text: &str) -> Self {
-        Self { root: text.to_owned(), whole: None, steps: Vec::new() }
+        Self { root: text.to_owned(), whole: None, steps: Vec::new(), place: None }
     }
 
     pub(crate) fn is_plain(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// The whole text, if it is more than a key.
+    pub(crate) fn whole(&self) -> Option<&str> {
+        self.whole.as_deref()
+    }
+
+    /// How many steps follow the root.
+    pub(crate) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The keys that follow the root.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The value below the root's.
+    pub(crate) fn below<'a>(&self, root: &'a Value) -> Option<Cow<'a, Value>> {
+        walk(root, &self.steps)
     }
 
     /// True if only the record's own key and object members are walked, so that it can be written to.

@@ -85,6 +85,11 @@ impl Picklist {
         list
     }
 
+    /// The entries that a text finds by itself, if upper and lower case are told apart.
+    pub(crate) fn plain_entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.out.iter().filter(|_| !self.ignore_case).map(|(ours, theirs)| (ours.as_str(), theirs))
+    }
+
     fn fold(&self, text: &str) -> String {
         if self.ignore_case { text.trim().to_lowercase() } else { text.trim().to_owned() }
     }
@@ -105,6 +110,16 @@ impl Picklist {
             Some(theirs) => Entry::Is(theirs.clone()),
             None => policy(&self.unmapped, value),
         }
+    }
+
+    /// True if the table itself has the host's value, or its `*` catches it.
+    pub(crate) fn knows_out(&self, value: &Value) -> bool {
+        self.rest.is_some() || key(value).is_some_and(|text| self.out.contains_key(&self.fold(&text)))
+    }
+
+    /// True if the table itself has the CRM's value.
+    pub(crate) fn knows_back(&self, value: &Value) -> bool {
+        key(value).is_some_and(|text| self.back.contains_key(&self.fold(&text)))
     }
 
     /// The host's value for one of the CRM's. A list is mapped item by item.

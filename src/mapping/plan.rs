@@ -1,5 +1,6 @@
 //! A compiled mapping.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use crate::mapping::formula::{Formula, Inverse};
 use crate::mapping::path::Path;
 use crate::mapping::picklist::Picklist;
 use crate::mapping::record::{Mapped, MappingError, Mode};
+use crate::mapping::scan::Layout;
 use crate::model::{FieldType, Fields, Shape};
 
 /// A CRM field that a mapping writes or reads.
@@ -48,6 +50,19 @@ pub struct Mapping {
     pub(crate) plans: Vec<Plan>,
     pub(crate) hosts: Vec<String>,
     pub(crate) warnings: Diagnostics,
+    pub(crate) dependent: Vec<Dependent>,
+    pub(crate) layout: Layout,
+    /// The CRM fields in the order of their names, each with its name as JSON writes it before a value.
+    pub(crate) keys: Vec<(usize, Vec<u8>)>,
+}
+
+/// A picklist whose values go with some values of another field only.
+#[derive(Clone, Debug)]
+pub(crate) struct Dependent {
+    pub(crate) target: usize,
+    pub(crate) controller: usize,
+    /// Value, and the controlling values it goes with.
+    pub(crate) valid_for: Vec<(String, Vec<String>)>,
 }
 
 /// How one host field travels.
@@ -61,18 +76,27 @@ pub(crate) struct Plan {
     pub(crate) direction: Direction,
     pub(crate) when: Option<Program>,
     pub(crate) on_error: OnError,
+    pub(crate) ready: Ready,
+}
+
+/// Encoded values that no record changes, as JSON.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) constant: Option<Vec<u8>>,
+    /// By the host's value.
+    pub(crate) choices: HashMap<String, Vec<u8>>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Rule {
     /// The compound field and the key of each slot in the host's object.
     Compound(String, Vec<String>),
-    Computed(Program),
+    Computed(Box<Program>),
     Constant(Value),
     Direct,
     Join(Vec<Path>, String, Option<SplitAt>),
     Lookup(Option<String>, Option<String>),
-    Picklist(Box<Picklist>),
+    Picklist(Arc<Picklist>),
     Split(SplitAt),
 }
 
@@ -93,6 +117,8 @@ pub(crate) struct Slot {
 pub(crate) struct Program {
     pub(crate) formula: Formula,
     pub(crate) sources: Vec<NameSource>,
+    /// The picklists it looks up in.
+    pub(crate) tables: Vec<Arc<Picklist>>,
     /// The way back to one host field, if there is one.
     pub(crate) inverse: Option<(Inverse, Path)>,
 }
@@ -131,8 +157,8 @@ impl Mapping {
         self.hosts.iter().map(String::as_str)
     }
 
-    /// The host fields that are written to the CRM and cannot be read back: constants, formulas other than the arithmetic of
-    /// one field with constants, joins without `split`, lookups, and what `direction: out` says.
+    /// The host fields that are written to the CRM and cannot be read back: constants, formulas that cannot be run backwards
+    /// (see [`inbound`](Self::inbound)), joins without `split`, lookups, and what `direction: out` says.
     pub fn one_way(&self) -> Vec<&str> {
         let lost = |plan: &&Plan| match (&plan.rule, plan.direction) {
             (_, Direction::In) => false,
@@ -185,8 +211,9 @@ impl Mapping {
     /// The host's record for one of the CRM's.
     ///
     /// Only fields that are present are mapped. A value equal to the field's `default` is left out, because it may be a
-    /// placeholder that an earlier create has put there. A formula is run backwards if it is the arithmetic of one host field
-    /// with constants (`cents / 100`); a computed field of `direction: in` reads the CRM's fields. Other formulas and constants
+    /// placeholder that an earlier create has put there. A formula is run backwards if it is made of one host field and
+    /// constants, by arithmetic (`cents / 100`), texts around it (`CONCAT('LEAD-', id)`), `NOT`, `TO_TEXT`, `TO_NUMBER`,
+    /// `FORMAT_DATE` of a whole day, `EPOCH_MS`, `TO_EPOCH_MS` or `PICKLIST`; a computed field of `direction: in` reads the CRM's fields. Other formulas and constants
     /// do not go this way, see [`one_way`](Self::one_way).
     ///
     /// # Errors

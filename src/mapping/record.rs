@@ -66,7 +66,7 @@ pub struct Problem {
     /// The CRM field; empty if there is none.
     pub field: String,
     /// A stable lower-case word: `required`, `too_long`, `wrong_type`, `wrong_format`, `picklist_unmapped`, `picklist_value`,
-    /// `not_nullable`, `out_of_range`, `no_zone`, `formula_…`; in warnings `truncated`, `rounded`, `dropped`, `not_writable`, `kept_as_text`.
+    /// `no_currency`, `not_nullable`, `out_of_range`, `no_zone`, `formula_…`; in warnings `truncated`, `rounded`, `dropped`, `not_writable`, `kept_as_text`.
     pub code: &'static str,
     /// What is wrong and what to do.
     pub reason: String,
@@ -87,11 +87,17 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappingError {
     problems: Vec<Problem>,
+    skips: bool,
 }
 
 impl MappingError {
-    pub(crate) fn new(problems: Vec<Problem>) -> Self {
-        Self { problems }
+    pub(crate) fn new(problems: Vec<Problem>, skips: bool) -> Self {
+        Self { problems, skips }
+    }
+
+    /// True if each problem is of a field with `on_error: skip_record`: the record is to be left out and counts as no failure.
+    pub fn skips_record(&self) -> bool {
+        self.skips
     }
 
     /// The problems, in the order of the mapping.

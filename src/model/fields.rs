@@ -56,6 +56,11 @@ impl Shape {
         self.search(name).ok().and_then(|at| self.sorted.get(at)).map(|at| *at as usize)
     }
 
+    /// Position and name, in the order of the names: the order in which fields are serialised.
+    pub(crate) fn by_name(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.sorted.iter().map(|at| (*at as usize, self.name(*at as usize)))
+    }
+
     fn name(&self, position: usize) -> &str {
         self.names.get(position).map_or("", AsRef::as_ref)
     }

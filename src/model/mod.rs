@@ -9,6 +9,7 @@ mod value;
 
 pub use change::{Change, ChangeKind, EventId, Origin};
 pub use entity::Entity;
+pub(crate) use fields::kind_of;
 pub use fields::{Fields, FieldsIter, FieldsSeed, Shape, ShapeCache};
 pub use record::{ExternalKey, Link, Record, RecordId, Version};
 pub use schema::{EntitySchema, FieldSchema, Picklist, PicklistValue};

@@ -55,6 +55,12 @@ pub struct FieldSchema {
     pub kind: FieldType,
     /// Longest text, in characters.
     pub max_length: Option<u32>,
+    /// Longest text, in bytes of UTF-8 (Salesforce's `byteLength`, where it is the tighter limit).
+    #[serde(default)]
+    pub max_bytes: Option<u32>,
+    /// Most digits of a number, before and after the point (Salesforce's `digits` and `precision`).
+    #[serde(default)]
+    pub max_digits: Option<u8>,
     /// A create without it fails.
     pub required: bool,
     /// May be set on create.
@@ -71,6 +77,9 @@ pub struct FieldSchema {
     pub filterable: bool,
     /// Its values, for picklists.
     pub picklist: Option<Picklist>,
+    /// For a dependent picklist: the field whose value decides which values are allowed.
+    #[serde(default)]
+    pub controller: Option<String>,
     /// For references: the entities it may point to.
     pub references: Vec<String>,
     /// For a component of a compound (`MailingStreet`): the compound (`MailingAddress`).
@@ -86,6 +95,8 @@ impl FieldSchema {
             name,
             kind,
             max_length: None,
+            max_bytes: None,
+            max_digits: None,
             required: false,
             creatable: true,
             updatable: true,
@@ -94,6 +105,7 @@ impl FieldSchema {
             external_id: false,
             filterable: true,
             picklist: None,
+            controller: None,
             references: Vec::new(),
             compound: None,
         }
@@ -130,12 +142,15 @@ pub struct PicklistValue {
     pub active: bool,
     /// Chosen when nothing is given.
     pub default: bool,
+    /// In a dependent picklist: the values of the controlling field it goes with. Empty in any other list.
+    #[serde(default)]
+    pub valid_for: Vec<String>,
 }
 
 impl PicklistValue {
     /// An active value that is its own label.
     pub fn new(value: impl Into<String>) -> Self {
         let value = value.into();
-        Self { label: value.clone(), value, active: true, default: false }
+        Self { label: value.clone(), value, active: true, default: false, valid_for: Vec::new() }
     }
 }

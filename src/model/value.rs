@@ -23,8 +23,12 @@ pub enum FieldType {
     Any,
     /// True or false.
     Boolean,
+    /// Values with a label and one primary among them: a person's e-mails or phones in Pipedrive.
+    ContactPoints,
     /// A calendar day without a zone.
     Date,
+    /// A first and a last day, as the object `{value, until}`.
+    DateRange,
     /// An instant. `whole_seconds` if the CRM drops what is below.
     DateTime {
         /// True if fractions of a second are not stored.
@@ -41,6 +45,8 @@ pub enum FieldType {
     Id,
     /// A whole number.
     Integer,
+    /// An amount with its currency, as the object `{value, currency}`.
+    Monetary,
     /// Several values of a list, without order.
     MultiPicklist,
     /// A phone number, as typed.
@@ -53,6 +59,8 @@ pub enum FieldType {
     Text,
     /// A time of day.
     Time,
+    /// A first and a last time of day, as the object `{value, until}`.
+    TimeRange,
     /// A web address, as typed.
     Url,
 }
@@ -109,6 +117,18 @@ pub fn canon(value: &Value, kind: &FieldType) -> Canon {
         (_, FieldType::Date) => date(value).map(Canon::Date),
         (_, FieldType::DateTime { whole_seconds }) => instant(value).map(|at| Canon::Instant(truncate(at, *whole_seconds))),
         (Value::String(text), FieldType::Time) => time(text).map(Canon::Time),
+        // Pipedrive: an object with the time in `value`; its zone counts only where both sides name one.
+        (Value::Object(map), FieldType::Time) if map.values().filter(|part| !part.is_null()).count() == 1 => {
+            map.get("value").and_then(Value::as_str).and_then(time).map(Canon::Time)
+        }
+        (Value::Object(map), FieldType::Monetary) => map.get("value").and_then(decimal).map(|number| {
+            let currency = map.get("currency").and_then(Value::as_str).unwrap_or_default();
+            Canon::Text(format!("{} {currency}", number.normalize()))
+        }),
+        (Value::Object(_), FieldType::Address | FieldType::DateRange | FieldType::Time | FieldType::TimeRange) => {
+            Some(Canon::Json(sorted(&without_nulls(value)).to_string()))
+        }
+        (Value::Array(items), FieldType::ContactPoints) => contact_points(items).map(Canon::Set),
         (Value::String(text), FieldType::Email) => Some(Canon::Text(text.trim().to_lowercase())),
         (_, FieldType::MultiPicklist) => set(value).map(Canon::Set),
         (Value::Number(number), FieldType::Text | FieldType::Picklist | FieldType::Id | FieldType::Reference | FieldType::Phone) => {
@@ -218,6 +238,30 @@ fn set(value: &Value) -> Option<Vec<String>> {
     Some(members)
 }
 
+/// `value`, `label` and `primary` of each; members that a vendor adds (ids, verification marks) do not count.
+fn contact_points(items: &[Value]) -> Option<Vec<String>> {
+    let mut points = Vec::with_capacity(items.len());
+    for item in items {
+        let text = item.get("value")?.as_str()?.trim().to_lowercase();
+        let label = item.get("label").and_then(Value::as_str).unwrap_or_default();
+        let primary = item.get("primary").and_then(Value::as_bool).unwrap_or_default();
+        points.push(format!("{text}\0{label}\0{primary}"));
+    }
+    points.sort_unstable();
+    points.dedup();
+    Some(points)
+}
+
+/// An object without its empty members: vendors answer with all parts of an address, most of them null.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            Value::Object(map.iter().filter(|(_, part)| !part.is_null()).map(|(key, part)| (key.clone(), part.clone())).collect())
+        }
+        other => other.clone(),
+    }
+}
+
 fn untyped(value: &Value) -> Canon {
     match value {
         Value::Null => Canon::Null,
@@ -282,6 +326,18 @@ mod tests {
         let millis = FieldType::DateTime { whole_seconds: false };
         assert!(!same(&json!("2026-01-02T03:04:05.678Z"), &json!("2026-01-02T03:04:05Z"), &millis));
         assert!(same(&json!({"b": 1, "a": 2}), &json!({"a": 2, "b": 1}), &FieldType::Any));
+    }
+
+    #[test]
+    fn objects_of_pipedrive_are_compared_by_what_they_mean() {
+        assert!(same(&json!({"value": 10, "currency": "EUR"}), &json!({"value": 10.00, "currency": "EUR"}), &FieldType::Monetary));
+        assert!(!same(&json!({"value": 10, "currency": "EUR"}), &json!({"value": 10, "currency": "USD"}), &FieldType::Monetary));
+        assert!(same(&json!({"value": "Main St 1"}), &json!({"value": "Main St 1", "route": null}), &FieldType::Address));
+        assert!(same(&json!({"value": "10:00:00"}), &json!({"value": "10:00:00", "timezone_name": null}), &FieldType::Time));
+        let ours = json!([{"value": "Ann@x.com", "primary": true, "label": "work"}]);
+        let theirs = json!([{"label": "work", "value": "ann@x.com", "primary": true, "id": 7}]);
+        assert!(same(&ours, &theirs, &FieldType::ContactPoints));
+        assert!(same(&json!([1, 2]), &json!([2, 1]), &FieldType::MultiPicklist));
     }
 
     #[test]

@@ -96,6 +96,16 @@ impl Query {
         self
     }
 
+    /// Tells the cursors of this query from those of another: a short hash of all but cursor and page size.
+    pub fn fingerprint(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut bare = self.clone();
+        bare.cursor = None;
+        bare.page_size = None;
+        let text = serde_json::to_vec(&bare).unwrap_or_default();
+        Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Allows the rest of the condition to be filtered here.
     #[must_use]
     pub fn allow_residual(mut self) -> Self {

@@ -105,7 +105,7 @@ impl<D: Dialect> Client<D> {
     async fn attempt(&self, call: &Call) -> Result<Answer> {
         let token = self.tokens.token().await.map_err(Error::not_applied)?;
         let answer = self.once(call, &token).await?;
-        if accepted(call, &answer) {
+        if self.accepted(call, &answer) {
             return Ok(answer);
         }
         if !self.dialect.session_expired(failure(&answer)) {
@@ -113,12 +113,16 @@ impl<D: Dialect> Client<D> {
         }
         let token = self.tokens.refresh(&token).await.map_err(|error| error.not_applied().with_status(answer.status))?;
         let answer = self.once(call, &token).await?;
-        if accepted(call, &answer) {
+        if self.accepted(call, &answer) {
             return Ok(answer);
         }
         let error = self.refused(call, &answer);
         // A fresh token that is refused too is not cured by another one.
         Err(if error.retry() == Retry::Reauthenticate { error.retrying(Retry::Never) } else { error })
+    }
+
+    fn accepted(&self, call: &Call, answer: &Answer) -> bool {
+        answer.status.is_success() || call.also == Some(answer.status) || self.dialect.tolerates(failure(answer))
     }
 
     fn refused(&self, call: &Call, answer: &Answer) -> Error {
@@ -148,7 +152,11 @@ impl<D: Dialect> Client<D> {
         if !call.path.starts_with('/') {
             return Err(Error::config("the path of a call must start with a slash"));
         }
-        let path = PathAndQuery::try_from(format!("{prefix}{}", call.path))
+        let credential = self.dialect.query_credential(token).map(|(name, value)| {
+            let pair = url::form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
+            format!("{}{pair}", if call.path.contains('?') { '&' } else { '?' })
+        });
+        let path = PathAndQuery::try_from(format!("{prefix}{}{}", call.path, credential.unwrap_or_default()))
             .map_err(|_| Error::config("the path of a call holds characters that must be percent-encoded"))?;
         let uri = http::Uri::builder().scheme(root.scheme()).authority(root.authority()).path_and_query(path).build();
         let uri = uri.map_err(|_| Error::config("the URL of a call could not be built"))?;
@@ -195,10 +203,6 @@ impl<D: Dialect> Client<D> {
             None => path.to_owned(),
         })
     }
-}
-
-fn accepted(call: &Call, answer: &Answer) -> bool {
-    answer.status.is_success() || call.also == Some(answer.status)
 }
 
 fn failure(answer: &Answer) -> Failure<'_> {

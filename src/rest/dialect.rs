@@ -33,6 +33,18 @@ pub trait Dialect: Debug + Send + Sync {
         failure.status == StatusCode::UNAUTHORIZED
     }
 
+    /// True if an answer that is not 2xx is no failure either.
+    fn tolerates(&self, failure: Failure<'_>) -> bool {
+        let _none_by_default = failure;
+        false
+    }
+
+    /// A name and value that carry the token in the query, for APIs that know no header. Default: none.
+    fn query_credential(&self, token: &AccessToken) -> Option<(String, String)> {
+        let _none_by_default = token;
+        None
+    }
+
     /// Reads the allowance the vendor writes into each answer's headers.
     fn observe(&self, headers: &HeaderMap) {
         let _none_by_default = headers;

@@ -11,3 +11,4 @@ mod path;
 pub use call::{Answer, Call};
 pub use client::{Client, DEFAULT_BODY_LIMIT};
 pub use dialect::{Dialect, Failure};
+pub(crate) use path::decode_error;

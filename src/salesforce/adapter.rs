@@ -5,7 +5,8 @@
 //!
 //! Cost in HTTP requests: one per call, with these exceptions. A search whose condition compares a field of unknown type with a
 //! text that looks like a date, or that selects nothing, reads the entity's description once per connection. `bulk` is one
-//! request per run of up to 200 operations of one kind.
+//! request per run of up to 200 operations of one kind. A search whose lists do not fit into a request line is made of several
+//! statements, one after the other; it cannot be sorted, and its pages do not tell how many records match in all.
 
 use std::borrow::Cow;
 
@@ -21,12 +22,16 @@ use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, Re
 use crate::query::{Criteria, Cursor, Page, Query};
 use crate::salesforce::client::Salesforce;
 use crate::salesforce::collections::SavedRow;
+use crate::salesforce::condition::needs_type;
 use crate::salesforce::config::{AutoAssign, DuplicateRule};
 use crate::salesforce::ids;
 use crate::salesforce::limits::COLLECTION_LIMIT;
 use crate::salesforce::query::with_batch_size;
 use crate::salesforce::record::{record, with_marks};
-use crate::salesforce::select::{Soql, needs_type};
+use crate::salesforce::select::Soql;
+
+/// Statements longer than this, as they stand in a URL, are split. Request line and headers may take 16,384 bytes.
+const MAX_SEARCH: usize = 10_000;
 
 #[async_trait]
 impl CrmAdapter for Salesforce {
@@ -130,9 +135,7 @@ impl CrmAdapter for Salesforce {
     }
 
     async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
-        let schema = std::sync::Arc::new(self.describe_object(entity).await?);
-        self.keep_schema(entity, std::sync::Arc::clone(&schema));
-        Ok((*schema).clone())
+        self.describe_object(entity).await
     }
 
     async fn quota(&self) -> Result<Option<Quota>> {
@@ -158,7 +161,8 @@ fn groups(ops: &[BulkOp]) -> Vec<Vec<usize>> {
     for (at, op) in ops.iter().enumerate() {
         let (field, subject) = match op {
             BulkOp::Upsert { key, .. } => (Some(key.field.as_str()), Some(Cow::Owned(format!("{}\u{0}{}", key.field, key.value)))),
-            BulkOp::Update { id, .. } | BulkOp::Delete { id } => (None, Some(Cow::Borrowed(id.as_str()))),
+            // 15 and 18 characters name the same record.
+            BulkOp::Update { id, .. } | BulkOp::Delete { id } => (None, Some(Cow::Owned(ids::record_id(id.as_str()).into_string()))),
             BulkOp::Create { .. } => (None, None),
         };
         // A second operation on the same record must come after the first, and never in the same request: a collection that
@@ -257,21 +261,59 @@ impl Salesforce {
 
     async fn search_page(&self, query: &Query) -> Result<Page<Record>> {
         let mark = fingerprint(query);
-        let path = match &query.cursor {
-            Some(cursor) => {
-                let next = cursor.as_str().split_once(' ').filter(|(of, _)| *of == mark).map(|(_, next)| next);
-                let next = next.ok_or_else(|| Error::config("the cursor belongs to another query"))?;
-                self.locator_path(next).await?
+        let headers = with_batch_size(&self.query_headers, query.page_size);
+        let place = query.cursor.as_ref().map(|cursor| Place::read(cursor.as_str(), &mark)).transpose()?;
+        // The pages of a query that fits into one request need nothing but their link.
+        if let Some(Place { part: None, next, .. }) = &place {
+            let page = self.fields_page(self.locator_path(next).await?, &headers).await?;
+            let next = page.next.map(|next| Cursor::new(Place { part: None, left: None, next }.text(&mark)));
+            return self.page_of(query, page.records, next, Some(page.total));
+        }
+        let parts = self.lower(query).await?.split(MAX_SEARCH)?;
+        let count = parts.len();
+        let mut place = place.unwrap_or(Place { part: Some((0, count)), left: query.limit, next: String::new() });
+        loop {
+            let (at, of) = place.part.unwrap_or((0, count));
+            let Some(part) = parts.get(at).filter(|_| of == count) else {
+                return Err(Error::config("the cursor belongs to another query, or the description has changed; start again"));
+            };
+            let path = if place.next.is_empty() {
+                let part = match place.left {
+                    Some(left) => part.clone().limit(left),
+                    None => part.clone(),
+                };
+                self.query_path(&part.build()?, false)?
+            } else {
+                self.locator_path(&place.next).await?
+            };
+            let page = self.fields_page(path, &headers).await?;
+            if count == 1 {
+                let next = page.next.map(|next| Cursor::new(Place { part: None, left: None, next }.text(&mark)));
+                return self.page_of(query, page.records, next, Some(page.total));
             }
-            None => self.query_path(&self.lower(query).await?, false),
-        };
-        let page = self.fields_page(path, &with_batch_size(&self.query_headers, query.page_size)).await?;
-        let records = page.records.into_iter().map(|row| record(&query.entity, row, &query.select)).collect::<Result<Vec<_>>>()?;
-        let next = page.next.map(|next| Cursor::new(format!("{mark} {next}")));
-        Ok(Page::new(records, next, Some(page.total)))
+            // The limit stands in each statement, so that only what whole parts answered is taken off.
+            place.left = place.left.map(|left| left.saturating_sub(page.records.len() as u64));
+            match page.next {
+                Some(next) => place.next = next,
+                None => {
+                    place.next = String::new();
+                    place.part = Some((at + 1, count));
+                }
+            }
+            let over = place.part.is_some_and(|(at, _)| at >= count) || place.left == Some(0);
+            if over || !page.records.is_empty() {
+                let next = (!over).then(|| Cursor::new(place.text(&mark)));
+                return self.page_of(query, page.records, next, None);
+            }
+        }
     }
 
-    async fn lower(&self, query: &Query) -> Result<String> {
+    fn page_of(&self, query: &Query, rows: Vec<Fields>, next: Option<Cursor>, total: Option<u64>) -> Result<Page<Record>> {
+        let records = rows.into_iter().map(|row| record(&query.entity, row, &query.select)).collect::<Result<Vec<_>>>()?;
+        Ok(Page::new(records, next, total))
+    }
+
+    async fn lower(&self, query: &Query) -> Result<Soql> {
         let columns = self.columns(&query.entity, &query.select).await?;
         let mut soql = Soql::select(columns).from(query.entity.as_str()).filter(&query.filter);
         let schema = if unsure(&query.filter) { Some(self.schema(&query.entity).await?) } else { self.known_schema(&query.entity) };
@@ -284,7 +326,44 @@ impl Salesforce {
         if let Some(limit) = query.limit {
             soql = soql.limit(limit);
         }
-        soql.build()
+        Ok(soql)
+    }
+}
+
+/// Where a search stands; the text of a cursor.
+struct Place {
+    /// Which of how many statements, for a query whose lists do not fit into one request.
+    part: Option<(usize, usize)>,
+    /// Rows left of the query's limit, where there are several statements.
+    left: Option<u64>,
+    /// The link of the next page; empty at the start of a statement.
+    next: String,
+}
+
+impl Place {
+    fn text(&self, mark: &str) -> String {
+        match self.part {
+            None => format!("{mark} {}", self.next),
+            Some((at, of)) => {
+                let left = self.left.map_or_else(|| "-".to_owned(), |left| left.to_string());
+                format!("{mark} +{at}/{of}/{left} {}", self.next)
+            }
+        }
+    }
+
+    fn read(text: &str, mark: &str) -> Result<Self> {
+        let foreign = || Error::config("the cursor belongs to another query");
+        let (_, rest) = text.split_once(' ').filter(|(of, _)| *of == mark).ok_or_else(foreign)?;
+        let Some(rest) = rest.strip_prefix('+') else {
+            return Ok(Self { part: None, left: None, next: rest.to_owned() });
+        };
+        let (place, next) = rest.split_once(' ').ok_or_else(foreign)?;
+        let mut numbers = place.split('/');
+        let mut number = || numbers.next().ok_or_else(foreign);
+        let (at, of, left) = (number()?, number()?, number()?);
+        let part = at.parse().ok().zip(of.parse().ok()).ok_or_else(foreign)?;
+        let left = if left == "-" { None } else { Some(left.parse().map_err(|_| foreign())?) };
+        Ok(Self { part: Some(part), left, next: next.to_owned() })
     }
 }
 

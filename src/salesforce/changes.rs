@@ -78,7 +78,7 @@ impl Salesforce {
         };
         let soql = Soql::select(columns).from(feed.entity.as_str()).filter(&filter).order_by(stamp, false).order_by("Id", false);
         let soql = soql.limit(PAGE).build()?;
-        let page = self.fields_page(self.query_path(&soql, feed.deletes), &HeaderMap::new()).await?;
+        let page = self.fields_page(self.query_path(&soql, feed.deletes)?, &HeaderMap::new()).await?;
         let mut changes = Vec::with_capacity(page.records.len());
         let mut newest: Option<(Timestamp, RecordId)> = None;
         for row in page.records {

@@ -1,10 +1,11 @@
 //! The connection to an org, and single rows.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -22,10 +23,16 @@ use crate::salesforce::config::{ApiVersion, AutoAssign, DuplicateRule, Salesforc
 use crate::salesforce::dialect::{Complaint, SalesforceDialect, row_error};
 use crate::salesforce::ids;
 use crate::salesforce::limits::{ApiUsage, Limits, UserInfo, VersionInfo};
+use crate::salesforce::precondition::Precondition;
+use crate::salesforce::related::nested;
+use crate::salesforce::schema::{Described, GlobalDescribe};
 use crate::salesforce::soql::{identifier, percent_encode};
 
 /// Request line and headers together may take 16,384 bytes (REST API Developer Guide, "REST API limits").
-const MAX_PATH: usize = 14_000;
+pub(super) const MAX_PATH: usize = 14_000;
+
+/// The list of objects, and what to ask with the next time.
+type KnownGlobal = (Arc<GlobalDescribe>, HeaderValue);
 
 /// A connection to an org. Cloning copies a few pointers; clones share token, usage and schemas.
 ///
@@ -47,7 +54,8 @@ pub struct Salesforce {
     write_headers: Arc<HeaderMap>,
     auto_assign: AutoAssign,
     duplicate_rule: Option<DuplicateRule>,
-    schemas: Arc<Mutex<HashMap<Entity, Arc<EntitySchema>>>>,
+    described: Arc<Mutex<HashMap<Entity, Described>>>,
+    global: Arc<Mutex<Option<KnownGlobal>>>,
 }
 
 impl fmt::Debug for Salesforce {
@@ -98,7 +106,8 @@ impl Salesforce {
             config: Arc::new(config),
             transport,
             host,
-            schemas: Arc::default(),
+            described: Arc::default(),
+            global: Arc::default(),
         })
     }
 
@@ -153,7 +162,7 @@ impl Salesforce {
     /// See [`Salesforce`]; [`ErrorKind::Duplicate`] with the records in the way.
     pub async fn create(&self, entity: &Entity, fields: &Fields) -> Result<RecordId> {
         let path = self.path(&format!("/sobjects/{}", identifier(entity.as_str())?));
-        let call = Call::post("create", path).json(&RowBody { fields, without: None })?;
+        let call = Call::post("create", path).json(&RowBody::new(fields, None)?)?;
         let saved: Saved = self.send_on(call, &self.write_headers, entity).await?.json().map_err(|error| error.on(entity))?;
         saved.id(entity, "create")
     }
@@ -190,14 +199,8 @@ impl Salesforce {
     /// # Errors
     /// See [`Salesforce`]; [`ErrorKind::Conflict`] if it was changed.
     pub async fn update_if(&self, entity: &Entity, id: &RecordId, fields: &Fields, unmodified_since: Option<Timestamp>) -> Result<()> {
-        let mut call = Call::patch("update", self.row_path(entity, id)?).json(&RowBody { fields, without: None })?;
-        if let Some(at) = unmodified_since {
-            let text = at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-            let value = http::HeaderValue::try_from(text).map_err(|_| Error::internal("an HTTP date could not be written"))?;
-            call = call.header(http::header::IF_UNMODIFIED_SINCE, value);
-        }
-        self.send_on(call, &self.write_headers, entity).await.map_err(|error| error.record_id(id))?;
-        Ok(())
+        let condition = unmodified_since.map_or_else(Precondition::new, |at| Precondition::new().unmodified_since(at));
+        self.update_when(entity, id, fields, &condition).await
     }
 
     /// Deletes a record; false if it was gone already.
@@ -205,11 +208,19 @@ impl Salesforce {
     /// # Errors
     /// See [`Salesforce`].
     pub async fn delete(&self, entity: &Entity, id: &RecordId) -> Result<bool> {
-        let call = Call::delete("delete", self.row_path(entity, id)?);
-        match self.send_on(call, &HeaderMap::new(), entity).await {
+        self.delete_when(entity, id, &Precondition::new()).await
+    }
+
+    /// Deletes the record with this external id; false if there is none.
+    ///
+    /// # Errors
+    /// See [`Salesforce`]; [`ErrorKind::Duplicate`] with the records if several have this value.
+    pub async fn delete_by(&self, entity: &Entity, key: &ExternalKey) -> Result<bool> {
+        match self.send_on(Call::delete("delete", self.key_path(entity, key)?), &HeaderMap::new(), entity).await {
             Ok(_) => Ok(true),
+            // An unknown field answers 404 as well, and is no record that is gone.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error.record_id(id)),
+            Err(error) => Err(error),
         }
     }
 
@@ -238,7 +249,7 @@ impl Salesforce {
         if update_only {
             path.push_str("?updateOnly=true");
         }
-        let call = Call::patch("upsert", path).json(&RowBody { fields, without: Some(&key.field) })?;
+        let call = Call::patch("upsert", path).json(&RowBody::new(fields, Some(&key.field))?)?;
         let answer = self.send_on(call, &self.write_headers, entity).await?;
         if answer.bytes().is_empty() {
             let row = self.retrieve_by(entity, key, &["Id"]).await?;
@@ -314,7 +325,8 @@ impl Salesforce {
     /// Sends with the connection's headers and those of the kind of call.
     pub(super) async fn send(&self, call: Call, headers: &HeaderMap) -> Result<Answer> {
         if call.path_len() > MAX_PATH {
-            let message = "the request line is too long for salesforce (16,384 bytes with headers); split the query or its IN list";
+            let message = "the request line is too long for salesforce (16,384 bytes with headers); split the query or its IN list, \
+                           read by id with a collection, or use a bulk query; there is no query by POST";
             return Err(Error::config(message));
         }
         self.rest.send(&call.headers((*self.common_headers).clone()).headers(headers.clone())).await
@@ -326,27 +338,37 @@ impl Salesforce {
 
     /// The schema, read once per connection.
     pub(super) async fn schema(&self, entity: &Entity) -> Result<Arc<EntitySchema>> {
-        if let Some(known) = self.schemas.lock().unwrap_or_else(PoisonError::into_inner).get(entity) {
-            return Ok(Arc::clone(known));
+        match self.known_schema(entity) {
+            Some(known) => Ok(known),
+            None => self.describe_entity(entity).await.map(|described| described.schema),
         }
-        let schema = Arc::new(self.describe_object(entity).await?);
-        self.keep_schema(entity, Arc::clone(&schema));
-        Ok(schema)
     }
 
     pub(super) fn known_schema(&self, entity: &Entity) -> Option<Arc<EntitySchema>> {
-        self.schemas.lock().unwrap_or_else(PoisonError::into_inner).get(entity).cloned()
+        self.known(entity).map(|described| described.schema)
     }
 
-    pub(super) fn keep_schema(&self, entity: &Entity, schema: Arc<EntitySchema>) {
-        self.schemas.lock().unwrap_or_else(PoisonError::into_inner).insert(entity.clone(), schema);
+    pub(super) fn known(&self, entity: &Entity) -> Option<Described> {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner).get(entity).cloned()
     }
 
-    fn row_path(&self, entity: &Entity, id: &RecordId) -> Result<String> {
+    pub(super) fn keep(&self, entity: &Entity, described: Described) {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner).insert(entity.clone(), described);
+    }
+
+    pub(super) fn known_global(&self) -> Option<(Arc<GlobalDescribe>, HeaderValue)> {
+        self.global.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn keep_global(&self, global: Arc<GlobalDescribe>, modified: HeaderValue) {
+        *self.global.lock().unwrap_or_else(PoisonError::into_inner) = Some((global, modified));
+    }
+
+    pub(super) fn row_path(&self, entity: &Entity, id: &RecordId) -> Result<String> {
         Ok(self.path(&format!("/sobjects/{}/{}", identifier(entity.as_str())?, segment(id.as_str())?)))
     }
 
-    fn key_path(&self, entity: &Entity, key: &ExternalKey) -> Result<String> {
+    pub(super) fn key_path(&self, entity: &Entity, key: &ExternalKey) -> Result<String> {
         let (entity, field) = (identifier(entity.as_str())?, identifier(&key.field)?);
         Ok(self.path(&format!("/sobjects/{entity}/{field}/{}", segment(&key.value)?)))
     }
@@ -374,7 +396,7 @@ impl Saved {
     }
 }
 
-fn row(body: &[u8]) -> serde_json::Result<Fields> {
+pub(super) fn row(body: &[u8]) -> serde_json::Result<Fields> {
     use serde::de::DeserializeSeed;
     let mut cache = ShapeCache::skipping(&["attributes"]);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -384,27 +406,37 @@ fn row(body: &[u8]) -> serde_json::Result<Fields> {
 }
 
 /// One segment of a path. Dots alone would be eaten by every URL parser, and an empty one is another resource.
-fn segment(text: &str) -> Result<String> {
+pub(super) fn segment(text: &str) -> Result<String> {
     if matches!(text, "" | "." | "..") {
         return Err(Error::config("an id or external id that is empty or only dots cannot be addressed in a URL"));
     }
     Ok(percent_encode(text))
 }
 
-/// The body of a row: its fields without what Salesforce refuses there.
+/// The body of a row: its fields without what Salesforce refuses there, lookups by external id as objects.
 pub(super) struct RowBody<'a> {
-    pub(super) fields: &'a Fields,
+    fields: Cow<'a, Fields>,
     /// The field that already stands in the URL.
-    pub(super) without: Option<&'a str>,
+    without: Option<&'a str>,
+}
+
+impl<'a> RowBody<'a> {
+    pub(super) fn new(fields: &'a Fields, without: Option<&'a str>) -> Result<Self> {
+        let fields = nested(fields)?.map_or(Cow::Borrowed(fields), Cow::Owned);
+        Ok(Self { fields, without })
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let without = self.without;
+        self.fields.iter().filter(move |(name, _)| writable(name) && without.is_none_or(|without| !name.eq_ignore_ascii_case(without)))
+    }
 }
 
 impl Serialize for RowBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.fields {
-            if writable(name) && self.without.is_none_or(|without| !name.eq_ignore_ascii_case(without)) {
-                map.serialize_entry(name, value)?;
-            }
+        for (name, value) in self.entries() {
+            map.serialize_entry(name, value)?;
         }
         map.end()
     }

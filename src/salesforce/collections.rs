@@ -7,13 +7,13 @@ use std::fmt;
 
 use http::HeaderMap;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
-use serde::ser::{SerializeMap, SerializeSeq};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::model::{Entity, ExternalKey, Fields, FieldsSeed, RecordId, ShapeCache};
 use crate::rest::{Answer, Call};
-use crate::salesforce::client::{Salesforce, writable};
+use crate::salesforce::client::{RowBody, Salesforce};
 use crate::salesforce::dialect::{Complaint, row_error};
 use crate::salesforce::ids;
 use crate::salesforce::limits::COLLECTION_LIMIT;
@@ -127,19 +127,28 @@ impl Salesforce {
         for row in rows {
             identifier(row.entity.as_str())?;
         }
-        let call = call.json(&Collection { all_or_none: self.config.all_or_none, records: rows })?;
-        let answer = self.send(call, self.write_headers()).await?;
-        let mut outcomes = outcomes(&answer, rows.len())?;
-        for (outcome, row) in outcomes.iter_mut().zip(rows) {
-            if let Err(error) = outcome {
-                let error = std::mem::replace(error, Error::internal("")).on(row.entity);
-                *outcome = Err(match row.id {
-                    Some(id) => error.record_id(id),
-                    None => error,
-                });
-            }
+        // A row that cannot be written must not keep the others from being written.
+        let bodies: Vec<Result<Record<'_>>> = rows.iter().map(Record::new).collect();
+        let good: Vec<&Record<'_>> = bodies.iter().filter_map(|body| body.as_ref().ok()).collect();
+        let mut saved = Vec::new();
+        if good.len() == rows.len() || !(good.is_empty() || self.config.all_or_none) {
+            let call = call.json(&Collection { all_or_none: self.config.all_or_none, records: &good })?;
+            let answer = self.send(call, self.write_headers()).await?;
+            saved = outcomes(&answer, good.len())?;
         }
-        Ok(outcomes)
+        let mut saved = saved.into_iter();
+        let victim = || Err(row_error(&[Complaint::of("ALL_OR_NONE_OPERATION_ROLLED_BACK")]));
+        let outcomes = bodies.into_iter().zip(rows).map(|(body, row)| {
+            let outcome = match body {
+                Ok(_) => saved.next().unwrap_or_else(victim),
+                Err(error) => Err(error),
+            };
+            outcome.map_err(|error| match row.id {
+                Some(id) => error.on(row.entity).record_id(id),
+                None => error.on(row.entity),
+            })
+        });
+        Ok(outcomes.collect())
     }
 }
 
@@ -186,48 +195,42 @@ struct Row<'a> {
     fields: &'a Fields,
 }
 
-struct Collection<'a> {
-    all_or_none: bool,
-    records: &'a [Row<'a>],
+/// A row that can be written.
+struct Record<'a> {
+    row: &'a Row<'a>,
+    body: RowBody<'a>,
 }
 
-impl Serialize for Collection<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Records<'a>(&'a [Row<'a>]);
-        impl Serialize for Records<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-                for row in self.0 {
-                    list.serialize_element(row)?;
-                }
-                list.end()
-            }
-        }
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("allOrNone", &self.all_or_none)?;
-        map.serialize_entry("records", &Records(self.records))?;
-        map.end()
+impl<'a> Record<'a> {
+    fn new(row: &'a Row<'a>) -> Result<Self> {
+        Ok(Self { row, body: RowBody::new(row.fields, row.key.map(|key| key.field.as_str()))? })
     }
 }
 
-impl Serialize for Row<'_> {
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Collection<'a> {
+    all_or_none: bool,
+    records: &'a [&'a Record<'a>],
+}
+
+impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Attributes<'a> {
             r#type: &'a str,
         }
+        let row = self.row;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("attributes", &Attributes { r#type: self.entity.as_str() })?;
-        if let Some(id) = self.id {
+        map.serialize_entry("attributes", &Attributes { r#type: row.entity.as_str() })?;
+        if let Some(id) = row.id {
             map.serialize_entry("id", id.as_str())?;
         }
-        if let Some(key) = self.key {
+        if let Some(key) = row.key {
             map.serialize_entry(&key.field, &key.value)?;
         }
-        for (name, value) in self.fields {
-            if writable(name) && self.key.is_none_or(|key| !name.eq_ignore_ascii_case(&key.field)) {
-                map.serialize_entry(name, value)?;
-            }
+        for (name, value) in self.body.entries() {
+            map.serialize_entry(name, value)?;
         }
         map.end()
     }

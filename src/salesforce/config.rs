@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::auth::{Exchange, OAuthClient, OAuthGrant, Renewable, StaticToken, TokenCache, TokenSource};
+use crate::auth::{Exchange, JwtBearer, OAuthClient, OAuthGrant, Renewable, Signer, StaticToken, TokenCache, TokenSource};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
@@ -121,6 +121,18 @@ pub struct SalesforceConfig {
     /// The refresh token to begin with. If rotation is on, the newest one is in the token cache.
     #[serde(alias = "refreshToken", deserialize_with = "secret")]
     pub refresh_token: Option<SecretString>,
+    /// The user a JWT bearer grant acts for; needs a key.
+    pub username: Option<String>,
+    /// The private key of the JWT bearer grant, in PEM (PKCS#8 or PKCS#1); needs the feature `jwt`. See
+    /// [`SalesforceConfig::with_jwt`] for a key that lives elsewhere.
+    #[serde(alias = "privateKey", deserialize_with = "secret")]
+    pub private_key: Option<SecretString>,
+    /// The audience of the JWT bearer grant. Default: the login URL if it is `https://login.salesforce.com` or
+    /// `https://test.salesforce.com`; for a My Domain the host it belongs to.
+    pub audience: Option<String>,
+    /// What signs the JWT bearer grant's assertions, if the key is not given as `private_key`.
+    #[serde(skip)]
+    pub signer: Option<Arc<dyn Signer>>,
     /// A token the host brings and renews itself. Used if there is no refresh token.
     #[serde(alias = "accessToken", deserialize_with = "secret")]
     pub access_token: Option<SecretString>,
@@ -158,6 +170,10 @@ impl Default for SalesforceConfig {
             client_id: String::new(),
             client_secret: None,
             refresh_token: None,
+            username: None,
+            private_key: None,
+            audience: None,
+            signer: None,
             access_token: None,
             instance_url: None,
             pin_instance_url: false,
@@ -188,6 +204,18 @@ impl SalesforceConfig {
         Self { login_url: login_url.into(), client_id: client_id.into(), client_secret, ..Self::default() }
     }
 
+    /// In as `username` with assertions that `signer` signs (JWT bearer): no person, no refresh token. The certificate of the key
+    /// is uploaded to the app, and the user must be approved for it.
+    pub fn with_jwt(
+        login_url: impl Into<String>,
+        client_id: impl Into<String>,
+        username: impl Into<String>,
+        signer: Arc<dyn Signer>,
+    ) -> Self {
+        let (username, signer) = (Some(username.into()), Some(signer));
+        Self { login_url: login_url.into(), client_id: client_id.into(), username, signer, ..Self::default() }
+    }
+
     /// In with a token the host brings.
     pub fn with_access_token(instance_url: impl Into<String>, access_token: SecretString) -> Self {
         Self { instance_url: Some(instance_url.into()), access_token: Some(access_token), ..Self::default() }
@@ -204,6 +232,13 @@ impl SalesforceConfig {
     #[must_use]
     pub fn client_secret(mut self, secret: SecretString) -> Self {
         self.client_secret = Some(secret);
+        self
+    }
+
+    /// Sets [`SalesforceConfig::audience`].
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
         self
     }
 
@@ -276,6 +311,7 @@ impl SalesforceConfig {
         let endpoint = |tail: &str| base_url("login_url", &format!("{}{tail}", login.as_str().trim_end_matches('/')));
         let client = OAuthClient::new(transport, host, endpoint("/services/oauth2/token")?, &self.client_id);
         let client = client.authorize_url(endpoint("/services/oauth2/authorize")?);
+        let client = client.revoke_url(endpoint("/services/oauth2/revoke")?).introspect_url(endpoint("/services/oauth2/introspect")?);
         Ok(match &self.client_secret {
             Some(secret) => client.client_secret(secret.clone()),
             None => client,
@@ -286,7 +322,7 @@ impl SalesforceConfig {
         self.instance_url.as_deref().map(|url| base_url("instance_url", url)).transpose()
     }
 
-    /// The source of tokens: refresh token, then access token, then client credentials.
+    /// The source of tokens: refresh token, then JWT bearer, then access token, then client credentials.
     pub(crate) fn tokens(
         &self,
         transport: Arc<dyn HttpTransport>,
@@ -295,15 +331,28 @@ impl SalesforceConfig {
     ) -> Result<Arc<dyn TokenSource>> {
         let grant: Arc<dyn Exchange> = match (&self.refresh_token, &self.access_token, &self.client_secret) {
             (Some(token), _, _) => Arc::new(OAuthGrant::refresh_token(self.oauth(transport, host.clone())?, token.clone())),
+            _ if self.username.is_some() || self.private_key.is_some() || self.signer.is_some() => {
+                Arc::new(self.jwt(self.oauth(transport, host.clone())?, host.clone())?)
+            }
             (None, Some(token), _) => {
                 if self.instance_url.is_none() {
                     return Err(Error::config("an access token without an instance_url: say where the Salesforce API answers"));
                 }
                 return Ok(Arc::new(StaticToken::new(token.clone(), None)));
             }
-            (None, None, Some(_)) => Arc::new(OAuthGrant::client_credentials(self.oauth(transport, host.clone())?)),
+            (None, None, Some(_)) => {
+                let login = base_url("login_url", &self.login_url)?;
+                if shared_login(&login) {
+                    return Err(Error::config(
+                        "client credentials work on the org's My Domain only; set login_url to https://YOUR-DOMAIN.my.salesforce.com",
+                    ));
+                }
+                Arc::new(OAuthGrant::client_credentials(self.oauth(transport, host.clone())?))
+            }
             (None, None, None) => {
-                return Err(Error::config("no way into Salesforce: configure a refresh token, a client secret or an access token"));
+                return Err(Error::config(
+                    "no way into Salesforce: configure a refresh token, a JWT key, a client secret or an access token",
+                ));
             }
         };
         let key = self.cache_key();
@@ -313,10 +362,42 @@ impl SalesforceConfig {
         })
     }
 
+    fn jwt(&self, client: OAuthClient, host: Host) -> Result<JwtBearer> {
+        let Some(username) = self.username.as_deref().filter(|name| !name.is_empty()) else {
+            return Err(Error::config("the JWT bearer grant needs the username it acts for"));
+        };
+        let login = base_url("login_url", &self.login_url)?;
+        let audience = match &self.audience {
+            Some(audience) => audience.clone(),
+            None if login.host_str().is_some_and(|host| host.ends_with(".sandbox.my.salesforce.com")) => {
+                "https://test.salesforce.com".to_owned()
+            }
+            None if login.host_str().is_some_and(|host| host.ends_with(".my.salesforce.com")) => "https://login.salesforce.com".to_owned(),
+            None => login.as_str().trim_end_matches('/').to_owned(),
+        };
+        Ok(JwtBearer::new(client, self.signing()?, host, &self.client_id, username, audience))
+    }
+
+    fn signing(&self) -> Result<Arc<dyn Signer>> {
+        if let Some(signer) = &self.signer {
+            return Ok(Arc::clone(signer));
+        }
+        #[cfg(feature = "jwt")]
+        if let Some(key) = &self.private_key {
+            return Ok(Arc::new(crate::auth::RsaSigner::from_pem(key)?));
+        }
+        #[cfg(not(feature = "jwt"))]
+        if self.private_key.is_some() {
+            return Err(Error::config("a private_key needs the feature jwt; enable it or bring a signer"));
+        }
+        Err(Error::config("the JWT bearer grant needs a private_key or a signer"))
+    }
+
     /// Tells chains of tokens apart. The configured refresh token is part of it (as a hash): a newly authorized one begins a
     /// new chain instead of losing to the dead one in the cache.
     fn cache_key(&self) -> String {
-        let seed = self.refresh_token.as_ref().map_or("client_credentials", |token| token.expose_secret());
+        let own = self.username.as_deref().unwrap_or("client_credentials");
+        let seed = self.refresh_token.as_ref().map_or(own, |token| token.expose_secret());
         let hash = Sha256::digest(seed.as_bytes());
         let short: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         format!("salesforce:{}:{}:{short}", self.login_url.trim_end_matches('/'), self.client_id)
@@ -373,6 +454,12 @@ fn header(option: &str, text: &str) -> Result<HeaderValue> {
     HeaderValue::try_from(text).map_err(|_| Error::config(format!("the Salesforce option {option} cannot stand in a header")))
 }
 
+/// The hosts every org shares; they know no org until somebody has logged in.
+fn shared_login(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host.eq_ignore_ascii_case("login.salesforce.com") || host.eq_ignore_ascii_case("test.salesforce.com")
+}
+
 fn base_url(option: &str, text: &str) -> Result<Url> {
     let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.filter(|url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty());
@@ -406,6 +493,20 @@ mod tests {
         let rule = headers.get("sforce-duplicate-rule-header").unwrap();
         assert_eq!(rule, "allowSave=true; includeRecordDetails=false; runAsCurrentUser=false");
         assert!(serde_json::from_str::<SalesforceConfig>(r#"{"pasword":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn client_credentials_need_a_my_domain() {
+        let build = |login: &str| {
+            let transport = Arc::new(crate::http::ReqwestTransport::loopback().unwrap());
+            SalesforceConfig::with_client_credentials(login, "c", SecretString::from("s")).tokens(transport, Host::manual(1), None)
+        };
+        for login in ["https://login.salesforce.com", "https://TEST.salesforce.com/"] {
+            let error = build(login).unwrap_err();
+            assert_eq!(error.kind(), crate::error::ErrorKind::Config);
+            assert!(error.to_string().contains("My Domain"), "{error}");
+        }
+        assert!(build("https://acme.my.salesforce.com").is_ok());
     }
 
     #[test]

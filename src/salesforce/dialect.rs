@@ -375,6 +375,11 @@ fn request_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Complaint {
+    /// One that says a code and nothing else.
+    pub(crate) fn of(code: &str) -> Self {
+        Self { code: code.to_owned(), ..Self::default() }
+    }
+
     /// Salesforce refines some codes in `extendedErrorDetails`.
     fn extended_code(&self) -> Option<&str> {
         self.extended.iter().flatten().find_map(|detail| detail.code.as_deref())

@@ -1,19 +1,18 @@
-//! Queries, page by page.
+//! Queries, page by page. Children of a row (subqueries) are read to their end with the page they stand in, and held with it.
 
 use std::fmt;
 
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::model::{Fields, FieldsSeed, ShapeCache};
-use crate::rest::Call;
+use crate::rest::{Call, decode_error};
 use crate::salesforce::client::Salesforce;
-use crate::salesforce::soql::percent_encode;
+use crate::salesforce::soql::{MAX_STATEMENT, percent_encode};
 
 /// One page of a query.
 #[derive(Clone, Debug)]
@@ -45,7 +44,7 @@ impl Salesforce {
     /// # Errors
     /// See [`Salesforce`]; [`crate::error::ErrorKind::Decode`] with the path of what does not fit `T`.
     pub async fn query<T: DeserializeOwned>(&self, soql: &str) -> Result<QueryPage<T>> {
-        self.typed_page(self.query_path(soql, false)).await
+        self.typed_page(self.query_path(soql, false)?).await
     }
 
     /// As [`Salesforce::query`], with deleted, merged and archived rows (`queryAll`).
@@ -53,7 +52,7 @@ impl Salesforce {
     /// # Errors
     /// See [`Salesforce::query`].
     pub async fn query_with_deleted<T: DeserializeOwned>(&self, soql: &str) -> Result<QueryPage<T>> {
-        self.typed_page(self.query_path(soql, true)).await
+        self.typed_page(self.query_path(soql, true)?).await
     }
 
     /// The page at `next`.
@@ -64,24 +63,17 @@ impl Salesforce {
         self.typed_page(self.locator_path(next).await?).await
     }
 
-    /// All rows of `soql`, each page read when it is needed. An error ends the stream.
+    /// All rows of `soql`, each page read when it is needed. An error ends the stream. See [`Salesforce::rows`] for a stream that
+    /// can be stopped and resumed.
     #[must_use]
     pub fn query_all<T: DeserializeOwned + Send + 'static>(&self, soql: impl Into<String>) -> BoxStream<'static, Result<T>> {
-        let start = Some(Step::Start(soql.into()));
-        let client = self.clone();
-        let pages = stream::try_unfold(start, move |step| {
-            let client = client.clone();
-            async move {
-                let page: QueryPage<T> = match &step {
-                    None => return Ok::<_, Error>(None),
-                    Some(Step::Start(soql)) => client.query(soql).await?,
-                    Some(Step::Next(next)) => client.query_more(next).await?,
-                };
-                let next = advance(step.as_ref(), page.next)?;
-                Ok(Some((stream::iter(page.records.into_iter().map(Ok::<T, Error>)), next)))
-            }
-        });
-        futures_util::TryStreamExt::try_flatten(pages).boxed()
+        self.rows(soql).into_stream()
+    }
+
+    /// As [`Salesforce::query_all`], with deleted, merged and archived rows (`queryAll`).
+    #[must_use]
+    pub fn query_all_with_deleted<T: DeserializeOwned + Send + 'static>(&self, soql: impl Into<String>) -> BoxStream<'static, Result<T>> {
+        self.rows_with_deleted(soql).into_stream()
     }
 
     /// The first page of `soql`, as rows with shared keys: the fast way for many rows.
@@ -89,7 +81,7 @@ impl Salesforce {
     /// # Errors
     /// See [`Salesforce`].
     pub async fn query_fields(&self, soql: &str) -> Result<QueryPage<Fields>> {
-        self.fields_page(self.query_path(soql, false), &self.query_headers).await
+        self.fields_page(self.query_path(soql, false)?, &self.query_headers).await
     }
 
     /// The page at `next`, as rows with shared keys.
@@ -100,12 +92,29 @@ impl Salesforce {
         self.fields_page(self.locator_path(next).await?, &self.query_headers).await
     }
 
-    pub(super) fn query_path(&self, soql: &str, deleted: bool) -> String {
-        self.path(&format!("/{}?q={}", if deleted { "queryAll" } else { "query" }, percent_encode(soql)))
+    pub(super) fn query_path(&self, soql: &str, deleted: bool) -> Result<String> {
+        if soql.chars().count() > MAX_STATEMENT {
+            let message = "a SOQL statement has at most 100,000 characters; split its lists, or use a bulk query";
+            return Err(Error::config(message).during("query"));
+        }
+        Ok(self.path(&format!("/{}?q={}", if deleted { "queryAll" } else { "query" }, percent_encode(soql))))
     }
 
-    async fn typed_page<T: DeserializeOwned>(&self, path: String) -> Result<QueryPage<T>> {
-        let page: TypedPage<T> = self.send(Call::get("query", path), &self.query_headers).await?.json()?;
+    pub(super) async fn typed_page<T: DeserializeOwned>(&self, path: String) -> Result<QueryPage<T>> {
+        let answer = self.send(Call::get("query", path), &self.query_headers).await?;
+        // Children that do not fit into a page are rare, and reading them takes the page apart.
+        if has_nested_links(answer.bytes()) {
+            let page: TypedPage<Value> = answer.json()?;
+            let next = next_link(page.done, page.next_records_url)?;
+            let mut records = Vec::with_capacity(page.records.len());
+            for mut row in page.records {
+                self.complete(&mut row).await?;
+                let misfit = |error: serde_json::Error| decode_error(&serde_json::to_vec(&row).unwrap_or_default(), &error);
+                records.push(T::deserialize(&row).map_err(misfit).map_err(|error| error.during("query"))?);
+            }
+            return Ok(QueryPage { total: page.total_size, records, next });
+        }
+        let page: TypedPage<T> = answer.json()?;
         let next = next_link(page.done, page.next_records_url)?;
         Ok(QueryPage { total: page.total_size, records: page.records, next })
     }
@@ -120,7 +129,51 @@ impl Salesforce {
             Ok(page)
         })?;
         let next = next_link(page.done, page.next_records_url)?;
-        Ok(QueryPage { total: page.total_size, records: page.records, next })
+        let mut records = page.records;
+        if has_nested_links(answer.bytes()) {
+            for row in &mut records {
+                for position in 0..row.shape().len() {
+                    if row.at(position).is_some_and(Value::is_object)
+                        && let Some(mut related) = row.set(position, None)
+                    {
+                        self.complete(&mut related).await?;
+                        undecorated(&mut related);
+                        row.set(position, Some(related));
+                    }
+                }
+            }
+        }
+        Ok(QueryPage { total: page.total_size, records, next })
+    }
+
+    /// Reads the children of a row to their end, those of the children as well. One request for each page of them.
+    async fn complete(&self, row: &mut Value) -> Result<()> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Children {
+            #[serde(default)]
+            done: Option<bool>,
+            #[serde(default)]
+            next_records_url: Option<String>,
+            records: Vec<Value>,
+        }
+        while let Some(link) = unfinished(row).and_then(|children| children.get("nextRecordsUrl")).and_then(Value::as_str) {
+            let path = self.locator_path(link).await?;
+            let page: Children = self.send(Call::get("query", path), &self.query_headers).await?.json()?;
+            let next = next_link(page.done, page.next_records_url)?;
+            let Some(children) = unfinished(row) else { break };
+            if let Some(Value::Array(records)) = children.get_mut("records") {
+                records.extend(page.records);
+            }
+            match next {
+                Some(next) => children.insert("nextRecordsUrl".to_owned(), Value::String(next)),
+                None => {
+                    children.insert("done".to_owned(), Value::Bool(true));
+                    children.remove("nextRecordsUrl")
+                }
+            };
+        }
+        Ok(())
     }
 
     /// The path of a next link: on the instance of now, of the shape `/services/data/vNN.N/query/{locator}`, nothing else.
@@ -141,17 +194,26 @@ impl Salesforce {
     }
 }
 
-enum Step {
-    Start(String),
-    Next(String),
+/// True if the page links to more than its own next page: some row's children go on. A page's own link stands before its rows;
+/// where it does not, looking closer finds nothing to do.
+fn has_nested_links(body: &[u8]) -> bool {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let rows = text.find("\"records\"").and_then(|at| text.get(at..));
+    rows.is_some_and(|rows| rows.contains("\"nextRecordsUrl\""))
 }
 
-fn advance(step: Option<&Step>, next: Option<String>) -> Result<Option<Step>> {
-    match (step, next) {
-        (Some(Step::Next(last)), Some(next)) if *last == next => {
-            Err(Error::decode("the next page of the query is the page just read").during("query"))
-        }
-        (_, next) => Ok(next.map(Step::Next)),
+/// The first list of children that has another page.
+fn unfinished(value: &mut Value) -> Option<&mut Map<String, Value>> {
+    let open = value.get("nextRecordsUrl").is_some_and(Value::is_string)
+        && value.get("records").is_some_and(Value::is_array)
+        && value.get("done").and_then(Value::as_bool) != Some(true);
+    if open {
+        return value.as_object_mut();
+    }
+    match value {
+        Value::Object(map) => map.values_mut().find_map(unfinished),
+        Value::Array(values) => values.iter_mut().find_map(unfinished),
+        _ => None,
     }
 }
 
@@ -268,10 +330,21 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
 pub(super) fn strip(row: &mut Fields) {
     for position in 0..row.shape().len() {
         if row.at(position).is_some_and(Value::is_object)
-            && let Some(Value::Object(mut related)) = row.set(position, None)
+            && let Some(mut related) = row.set(position, None)
         {
-            related.remove("attributes");
-            row.set(position, Some(Value::Object(related)));
+            undecorated(&mut related);
+            row.set(position, Some(related));
         }
+    }
+}
+
+fn undecorated(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("attributes");
+            map.values_mut().for_each(undecorated);
+        }
+        Value::Array(values) => values.iter_mut().for_each(undecorated),
+        _ => {}
     }
 }

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
 use crate::error::{Error, Result};
-use crate::model::{EntitySchema, FieldType, parse_date, parse_datetime};
+use crate::model::{EntitySchema, FieldType};
 use crate::query::{Criteria, Operator};
-use crate::salesforce::soql::{date, datetime, identifier, like, literal};
+use crate::salesforce::dates::DateLiteral;
+use crate::salesforce::soql::{MAX_STATEMENT, identifier};
+
+/// Subqueries of children, and how deep they go (API 58.0 and later).
+const MAX_CHILDREN: usize = 20;
+const MAX_LEVELS: usize = 5;
+/// Conditions on other queries.
+const MAX_JOINS: usize = 2;
 
 /// A SOQL query.
 ///
@@ -19,22 +24,82 @@ use crate::salesforce::soql::{date, datetime, identifier, like, literal};
 /// assert_eq!(soql, r"SELECT Id, Email FROM Lead WHERE LastName = 'O\'Brien' LIMIT 10");
 /// # Ok::<(), crm_sync::error::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use]
 pub struct Soql {
     select: Vec<String>,
+    count: bool,
+    set: Option<FieldSet>,
+    children: Vec<Soql>,
     from: String,
-    filter: Option<Criteria>,
-    order: Vec<(String, bool)>,
+    pub(super) filter: Option<Criteria>,
+    dates: Vec<(String, Operator, DateLiteral)>,
+    joins: Vec<(String, bool, Soql)>,
+    pub(super) order: Vec<(String, bool)>,
     limit: Option<u64>,
-    offset: Option<u64>,
-    types: HashMap<String, FieldType>,
+    pub(super) offset: Option<u64>,
+    pub(super) types: HashMap<String, FieldType>,
+}
+
+/// The values of a condition may be personal.
+impl std::fmt::Debug for Soql {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Soql").field("select", &self.select).field("from", &self.from).field("filter", &self.filter).finish_non_exhaustive()
+    }
+}
+
+/// Fields by group, instead of by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldSet {
+    /// `FIELDS(ALL)`; needs a limit of at most 200.
+    All,
+    /// `FIELDS(CUSTOM)`; needs a limit of at most 200.
+    Custom,
+    /// `FIELDS(STANDARD)`.
+    Standard,
 }
 
 impl Soql {
     /// Which fields; paths of relationships are allowed (`Owner.Email`).
     pub fn select(fields: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { select: fields.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// How many records: `SELECT COUNT()`. The answer is the `total` of a page without rows.
+    pub fn count() -> Self {
+        Self { count: true, ..Self::default() }
+    }
+
+    /// A group of fields, beside those selected by name.
+    pub fn fields(mut self, set: FieldSet) -> Self {
+        self.set = Some(set);
+        self
+    }
+
+    /// Rows that belong to each row, by the name of their relationship: `child(Soql::select(["Id"]).from("Contacts"))`. They come
+    /// to their end with [`Salesforce`](crate::salesforce::Salesforce)'s queries, however many there are.
+    pub fn child(mut self, child: Self) -> Self {
+        self.children.push(child);
+        self
+    }
+
+    /// Only records whose `field` lies in this span of days. For `Lt` and `Gt` the span counts as a whole.
+    pub fn when(mut self, field: impl Into<String>, op: Operator, span: DateLiteral) -> Self {
+        self.dates.push((field.into(), op, span));
+        self
+    }
+
+    /// Only records whose `field` (an id or a lookup) is among the single field that `query` selects.
+    pub fn in_query(mut self, field: impl Into<String>, query: Self) -> Self {
+        self.joins.push((field.into(), true, query));
+        self
+    }
+
+    /// Only records whose `field` is not among the single field that `query` selects.
+    pub fn not_in_query(mut self, field: impl Into<String>, query: Self) -> Self {
+        self.joins.push((field.into(), false, query));
+        self
     }
 
     /// Of which object.
@@ -81,27 +146,74 @@ impl Soql {
     /// The statement.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Config`] for a name or value SOQL cannot hold; [`crate::error::ErrorKind::Unsupported`] for a
-    /// comparison it does not have.
+    /// [`crate::error::ErrorKind::Config`] for a name or value SOQL cannot hold, or a statement longer than 100,000 characters;
+    /// [`crate::error::ErrorKind::Unsupported`] for a comparison it does not have.
     pub fn build(&self) -> Result<String> {
-        if self.select.is_empty() {
+        let out = self.written(1)?;
+        if out.chars().count() > MAX_STATEMENT {
+            return Err(Error::config("a SOQL statement has at most 100,000 characters; split its lists"));
+        }
+        Ok(out)
+    }
+
+    pub(super) fn written(&self, level: usize) -> Result<String> {
+        let mut parts: Vec<String> = Vec::new();
+        if self.count {
+            parts.push("COUNT()".to_owned());
+        }
+        if let Some(set) = self.set {
+            if set != FieldSet::Standard && self.limit.is_none_or(|limit| limit > 200) {
+                return Err(Error::config("FIELDS(ALL) and FIELDS(CUSTOM) need a limit of at most 200 rows"));
+            }
+            let word = match set {
+                FieldSet::All => "ALL",
+                FieldSet::Custom => "CUSTOM",
+                FieldSet::Standard => "STANDARD",
+            };
+            parts.push(format!("FIELDS({word})"));
+        }
+        for field in &self.select {
+            parts.push(identifier(field)?.to_owned());
+        }
+        if self.children.len() > MAX_CHILDREN || (!self.children.is_empty() && level >= MAX_LEVELS) {
+            return Err(Error::config("a SOQL query has at most 20 subqueries of children, down to 5 levels"));
+        }
+        for child in &self.children {
+            if child.offset.is_some() {
+                return Err(Error::config("a subquery of children takes no OFFSET"));
+            }
+            parts.push(format!("({})", child.written(level + 1)?));
+        }
+        if parts.is_empty() {
             return Err(Error::config("a SOQL query needs at least one field"));
         }
-        let mut out = String::from("SELECT ");
-        for (at, field) in self.select.iter().enumerate() {
-            if at > 0 {
-                out.push_str(", ");
-            }
-            out.push_str(identifier(field)?);
+        if self.count && parts.len() > 1 {
+            return Err(Error::config("COUNT() stands alone"));
         }
-        out.push_str(" FROM ");
-        out.push_str(identifier(&self.from)?);
+        let mut out = format!("SELECT {} FROM {}", parts.join(", "), identifier(&self.from)?);
+        let mut conditions: Vec<String> = Vec::new();
         if let Some(filter) = &self.filter {
-            let condition = self.condition(filter, 0)?;
-            if let Some(condition) = condition {
-                out.push_str(" WHERE ");
-                out.push_str(&condition);
+            conditions.extend(self.condition(filter, 0)?);
+        }
+        for (field, op, span) in &self.dates {
+            if matches!(span, DateLiteral::LastN(0, _) | DateLiteral::NextN(0, _) | DateLiteral::Ago(0, _)) {
+                return Err(Error::config("a SOQL date literal counts from 1"));
             }
+            conditions.push(format!("{} {} {span}", identifier(field)?, sign(*op)));
+        }
+        if self.joins.len() > MAX_JOINS {
+            return Err(Error::config("a SOQL query has at most two conditions on other queries"));
+        }
+        for (field, within, query) in &self.joins {
+            if query.select.len() != 1 || query.count || query.set.is_some() || !query.children.is_empty() || !query.joins.is_empty() {
+                return Err(Error::config("the query of a condition selects exactly one field and has no queries of its own"));
+            }
+            let word = if *within { "IN" } else { "NOT IN" };
+            conditions.push(format!("{} {word} ({})", identifier(field)?, query.written(level)?));
+        }
+        if !conditions.is_empty() {
+            out.push_str(" WHERE ");
+            out.push_str(&conditions.join(" AND "));
         }
         for (at, (field, descending)) in self.order.iter().enumerate() {
             out.push_str(if at == 0 { " ORDER BY " } else { ", " });
@@ -121,256 +233,24 @@ impl Soql {
         }
         Ok(out)
     }
+}
 
-    /// `None` stands for what always holds.
-    fn condition(&self, criteria: &Criteria, depth: usize) -> Result<Option<String>> {
-        if depth > 100 {
-            return Err(Error::config("the condition is nested too deeply for SOQL"));
-        }
-        Ok(Some(match criteria {
-            Criteria::All(parts) => {
-                let parts: Vec<String> =
-                    parts.iter().filter_map(|part| self.condition(part, depth + 1).transpose()).collect::<Result<_>>()?;
-                return Ok(joined(parts, " AND "));
-            }
-            Criteria::Any(parts) => {
-                let mut lowered = Vec::with_capacity(parts.len());
-                for part in parts {
-                    match self.condition(part, depth + 1)? {
-                        Some(part) => lowered.push(part),
-                        None => return Ok(None),
-                    }
-                }
-                joined(lowered, " OR ").unwrap_or_else(never)
-            }
-            Criteria::Not(part) => match &**part {
-                Criteria::IsNull { field } => format!("{} != null", identifier(field)?),
-                Criteria::Not(inner) => return self.condition(inner, depth + 1),
-                part => match self.condition(part, depth + 1)? {
-                    Some(condition) => format!("(NOT {})", wrapped(&condition)),
-                    None => never(),
-                },
-            },
-            Criteria::IsNull { field } => format!("{} = null", identifier(field)?),
-            Criteria::Contains { field, text } => format!("{} LIKE {}", identifier(field)?, like("%", text, "%")?),
-            Criteria::StartsWith { field, text } => format!("{} LIKE {}", identifier(field)?, like("", text, "%")?),
-            Criteria::In { field, values } => {
-                let name = identifier(field)?;
-                let (nulls, values): (Vec<_>, Vec<_>) = values.iter().partition(|value| value.is_null());
-                let literals = values.into_iter().map(|value| self.value(field, value)).collect::<Result<Vec<_>>>()?;
-                match (literals.is_empty(), nulls.is_empty()) {
-                    (true, true) => never(),
-                    (true, false) => format!("{name} = null"),
-                    (false, true) => format!("{name} IN ({})", literals.join(",")),
-                    (false, false) => format!("({name} IN ({}) OR {name} = null)", literals.join(",")),
-                }
-            }
-            Criteria::Compare { field, op, value } => {
-                let sign = match op {
-                    Operator::Eq => "=",
-                    Operator::Gt => ">",
-                    Operator::Gte => ">=",
-                    Operator::Lt => "<",
-                    Operator::Lte => "<=",
-                    Operator::Ne => "!=",
-                };
-                if (value.is_null() || value.is_boolean()) && !matches!(op, Operator::Eq | Operator::Ne) {
-                    return Err(Error::unsupported("SOQL cannot order null or booleans"));
-                }
-                format!("{} {sign} {}", identifier(field)?, self.value(field, value)?)
-            }
-        }))
+/// An operator as SOQL writes it.
+pub(super) fn sign(op: Operator) -> &'static str {
+    match op {
+        Operator::Eq => "=",
+        Operator::Gt => ">",
+        Operator::Gte => ">=",
+        Operator::Lt => "<",
+        Operator::Lte => "<=",
+        Operator::Ne => "!=",
     }
-
-    fn value(&self, field: &str, value: &Value) -> Result<String> {
-        let known = self.types.get(&field.to_ascii_lowercase());
-        let unfit = || Error::config("a value of the condition does not fit the type of its field");
-        match value {
-            Value::Null => Ok("null".to_owned()),
-            Value::Bool(flag) => Ok(if *flag { "TRUE" } else { "FALSE" }.to_owned()),
-            Value::Number(number) => match known {
-                Some(FieldType::Text | FieldType::Picklist | FieldType::Phone | FieldType::Email | FieldType::Url | FieldType::Id) => {
-                    literal(&number.to_string())
-                }
-                _ => Ok(plain_number(&number.to_string())),
-            },
-            Value::String(text) => match known {
-                Some(FieldType::Date) => parse_date(text).map(date).ok_or_else(unfit),
-                Some(FieldType::DateTime { .. }) => {
-                    let at = parse_datetime(text).or_else(|| midnight(text));
-                    at.map(datetime).ok_or_else(unfit)
-                }
-                Some(FieldType::Integer | FieldType::Decimal { .. }) => {
-                    let number = text.trim().parse::<rust_decimal::Decimal>().map_err(|_| unfit())?;
-                    Ok(number.to_string())
-                }
-                Some(FieldType::Boolean) => match text.trim() {
-                    flag if flag.eq_ignore_ascii_case("true") => Ok("TRUE".to_owned()),
-                    flag if flag.eq_ignore_ascii_case("false") => Ok("FALSE".to_owned()),
-                    _ => Err(unfit()),
-                },
-                Some(FieldType::Any) | None if dated(field) => match (bare_date(text), parse_datetime(text)) {
-                    // A bare day against an instant means its midnight; only the date types know better.
-                    (Some(day), _) if !stamped(field) => Ok(date(day)),
-                    (Some(_), _) => midnight(text).map(datetime).ok_or_else(unfit),
-                    (None, Some(at)) if text.contains('-') => Ok(datetime(at)),
-                    _ => literal(text),
-                },
-                _ => literal(text),
-            },
-            Value::Array(_) | Value::Object(_) => Err(Error::unsupported("SOQL compares with texts, numbers, booleans and dates only")),
-        }
-    }
-}
-
-/// True if `value` may need the field's type to be written right.
-pub(crate) fn needs_type(field: &str, value: &Value) -> bool {
-    // A custom field's name promises nothing: `Seen_Date__c` may hold days or instants.
-    let unsure = !dated(field) || field.ends_with("__c");
-    value.as_str().is_some_and(|text| unsure && (bare_date(text).is_some() || (text.contains('-') && parse_datetime(text).is_some())))
-}
-
-/// A condition that never holds.
-fn never() -> String {
-    "Id = null".to_owned()
-}
-
-fn joined(mut parts: Vec<String>, word: &str) -> Option<String> {
-    match parts.len() {
-        0 => None,
-        1 => parts.pop(),
-        // SOQL wants parentheses wherever AND and OR meet.
-        _ => Some(format!("({})", parts.join(word))),
-    }
-}
-
-fn wrapped(condition: &str) -> String {
-    if condition.starts_with('(') && condition.ends_with(')') && balanced(condition) {
-        condition.to_owned()
-    } else {
-        format!("({condition})")
-    }
-}
-
-/// True if the first parenthesis is closed by the last one; texts in quotes are passed over.
-fn balanced(condition: &str) -> bool {
-    let mut depth = 0usize;
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, character) in condition.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '\'' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 && at + 1 < condition.len() {
-                    return false;
-                }
-            }
-            _ => {}
-        }
-    }
-    true
-}
-
-/// SOQL has no exponents.
-fn plain_number(text: &str) -> String {
-    if !text.contains(['e', 'E']) {
-        return text.to_owned();
-    }
-    rust_decimal::Decimal::from_scientific(text).map_or_else(|_| text.to_owned(), |number| number.normalize().to_string())
-}
-
-fn bare_date(text: &str) -> Option<jiff::civil::Date> {
-    (text.len() == 10).then(|| parse_date(text)).flatten()
-}
-
-fn midnight(text: &str) -> Option<jiff::Timestamp> {
-    jiff::tz::Offset::UTC.to_timestamp(bare_date(text.trim())?.at(0, 0, 0, 0)).ok()
-}
-
-fn last_part(field: &str) -> &str {
-    let name = field.rsplit('.').next().unwrap_or(field);
-    name.strip_suffix("__c").unwrap_or(name)
-}
-
-/// Names that hold days or instants in the standard schema.
-fn dated(field: &str) -> bool {
-    let name = last_part(field);
-    ["Date", "date", "Modstamp", "DateTime", "Datetime", "Timestamp"].iter().any(|end| name.ends_with(end)) || stamped(field)
-}
-
-/// Instants of every standard object.
-fn stamped(field: &str) -> bool {
-    let name = last_part(field);
-    ["SystemModstamp", "CreatedDate", "LastModifiedDate", "LastViewedDate", "LastReferencedDate"]
-        .iter()
-        .any(|stamp| name.eq_ignore_ascii_case(stamp))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Entity, FieldSchema};
-    use serde_json::json;
-
-    fn filter(criteria: &Criteria) -> String {
-        let soql = Soql::select(["Id"]).from("Lead").filter(criteria).build().unwrap();
-        soql.strip_prefix("SELECT Id FROM Lead WHERE ").map_or_else(String::new, ToOwned::to_owned)
-    }
-
-    #[test]
-    fn conditions() {
-        let a = || Criteria::eq("A", "x");
-        let b = || Criteria::compare("B", Operator::Gte, 5);
-        assert_eq!(filter(&a().and(b().or(a()))), "(A = 'x' AND (B >= 5 OR A = 'x'))");
-        assert_eq!(filter(&Criteria::always()), "");
-        assert_eq!(filter(&Criteria::Any(vec![])), "Id = null");
-        assert_eq!(filter(&Criteria::Any(vec![a(), Criteria::always()])), "");
-        assert_eq!(filter(&Criteria::Not(Box::new(Criteria::always()))), "Id = null");
-        assert_eq!(filter(&Criteria::ne("A", Value::Null)), "A != null");
-        assert_eq!(filter(&Criteria::ne("A", true)), "A != TRUE");
-        assert_eq!(filter(&Criteria::one_of("A", Vec::<String>::new())), "Id = null");
-        assert_eq!(filter(&Criteria::one_of("A", ["x", "y'"])), r"A IN ('x','y\'')");
-        assert_eq!(filter(&Criteria::one_of("A", [json!("x"), Value::Null])), "(A IN ('x') OR A = null)");
-        assert_eq!(
-            filter(&Criteria::Not(Box::new(Criteria::StartsWith { field: "A".into(), text: "50%".into() }))),
-            r"(NOT (A LIKE '50\%%'))"
-        );
-        assert_eq!(filter(&Criteria::Contains { field: "Owner.Name".into(), text: "_".into() }), r"Owner.Name LIKE '%\_%'");
-        assert_eq!(filter(&Criteria::eq("A", 1e21)), "A = 1000000000000000000000");
-        assert!(Soql::select(["Id"]).from("Lead").filter(&Criteria::eq("A = '' OR B", 1)).build().is_err());
-        assert!(Soql::select(["Id"]).from("Lead").filter(&Criteria::compare("A", Operator::Gt, true)).build().is_err());
-        assert!(Soql::select(["Id FROM User"]).from("Lead").build().is_err());
-    }
-
-    #[test]
-    fn dates_by_name_and_by_type() {
-        assert_eq!(
-            filter(&Criteria::compare("CreatedDate", Operator::Gt, "2026-01-02T03:04:05.000+0000")),
-            "CreatedDate > 2026-01-02T03:04:05Z"
-        );
-        assert_eq!(filter(&Criteria::compare("CreatedDate", Operator::Gt, "2026-01-02")), "CreatedDate > 2026-01-02T00:00:00Z");
-        assert_eq!(filter(&Criteria::eq("CloseDate", "2026-01-02")), "CloseDate = 2026-01-02");
-        assert_eq!(filter(&Criteria::eq("LastName", "2026-01-02")), "LastName = '2026-01-02'");
-        let schema = EntitySchema::new(
-            Entity::from_static("Lead"),
-            "Lead",
-            vec![
-                FieldSchema::new("Seen__c", FieldType::DateTime { whole_seconds: true }),
-                FieldSchema::new("Code_Date", FieldType::Text),
-                FieldSchema::new("Score__c", FieldType::Decimal { scale: Some(0) }),
-            ],
-        );
-        let typed = |criteria: Criteria| Soql::select(["Id"]).from("Lead").typed(&schema).filter(&criteria).build();
-        assert!(typed(Criteria::eq("Seen__c", "2026-01-02")).unwrap().ends_with("Seen__c = 2026-01-02T00:00:00Z"));
-        assert!(typed(Criteria::eq("Code_Date", "2026-01-02")).unwrap().ends_with("Code_Date = '2026-01-02'"));
-        assert!(typed(Criteria::eq("Score__c", "7")).unwrap().ends_with("Score__c = 7"));
-        assert!(typed(Criteria::eq("Code_Date", 7)).unwrap().ends_with("Code_Date = '7'"));
-        assert!(typed(Criteria::eq("Score__c", "7 OR 1=1")).is_err());
-    }
+    use crate::salesforce::dates::DateUnit;
 
     #[test]
     fn the_whole_statement() {
@@ -379,5 +259,37 @@ mod tests {
         assert_eq!(soql.build().unwrap(), "SELECT Id, Owner.Email FROM Lead ORDER BY SystemModstamp, Id DESC LIMIT 5 OFFSET 10");
         assert!(Soql::select(["Id"]).from("Lead").offset(2001).build().is_err());
         assert!(Soql::select(Vec::<String>::new()).from("Lead").build().is_err());
+    }
+
+    #[test]
+    fn children_dates_and_queries_within() {
+        let contacts = Soql::select(["Id", "Email"]).from("Contacts").filter(&Criteria::ne("Email", serde_json::Value::Null));
+        let soql = Soql::select(["Id"])
+            .from("Account")
+            .child(contacts)
+            .filter(&Criteria::eq("Name", "O'Brien").or(Criteria::eq("Name", "x")))
+            .when("CreatedDate", Operator::Gte, DateLiteral::LastN(7, DateUnit::Day))
+            .in_query("Id", Soql::select(["AccountId"]).from("Opportunity").filter(&Criteria::eq("IsWon", true)))
+            .limit(3);
+        assert_eq!(
+            soql.build().unwrap(),
+            r"SELECT Id, (SELECT Id, Email FROM Contacts WHERE Email != null) FROM Account WHERE (Name = 'O\'Brien' OR Name = 'x') AND CreatedDate >= LAST_N_DAYS:7 AND Id IN (SELECT AccountId FROM Opportunity WHERE IsWon = TRUE) LIMIT 3"
+        );
+        assert_eq!(Soql::count().from("Lead").build().unwrap(), "SELECT COUNT() FROM Lead");
+        assert_eq!(Soql::default().fields(FieldSet::Standard).from("Lead").build().unwrap(), "SELECT FIELDS(STANDARD) FROM Lead");
+        assert!(Soql::default().fields(FieldSet::All).from("Lead").build().is_err());
+        assert!(Soql::default().fields(FieldSet::All).from("Lead").limit(200).build().is_ok());
+        assert!(Soql::select(["Id"]).from("A").when("B", Operator::Eq, DateLiteral::Ago(0, DateUnit::Day)).build().is_err());
+        let mut deep = Soql::select(["Id"]).from("E");
+        for _ in 0..4 {
+            deep = Soql::select(["Id"]).from("D").child(deep);
+        }
+        assert!(deep.build().is_ok());
+        assert!(Soql::select(["Id"]).from("A").child(deep).build().is_err());
+        let two = Soql::select(["Id", "B"]).from("C");
+        assert!(Soql::select(["Id"]).from("A").in_query("X", two).build().is_err());
+        let long: Vec<String> = (0..4000).map(|n| format!("{n:030}")).collect();
+        let error = Soql::select(["Id"]).from("A").filter(&Criteria::one_of("B", long)).build().unwrap_err();
+        assert!(error.to_string().contains("100,000"));
     }
 }

@@ -8,6 +8,9 @@ use jiff::civil::Date;
 
 use crate::error::{Error, Result};
 
+/// Characters of one statement ("SOQL and SOSL Reference"); the 16,384 bytes of a request line are reached long before.
+pub const MAX_STATEMENT: usize = 100_000;
+
 /// `text` as a quoted literal.
 ///
 /// # Errors
@@ -103,7 +106,7 @@ pub fn in_lists(literals: &[String], max_chars: usize) -> Vec<String> {
     lists
 }
 
-fn encoded_len(text: &str) -> usize {
+pub(super) fn encoded_len(text: &str) -> usize {
     text.bytes().map(|byte| if unreserved(byte) { 1 } else { 3 }).sum()
 }
 

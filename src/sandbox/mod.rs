@@ -23,7 +23,13 @@
 //!
 //! The Salesforce face answers at the root (`/services/...`) and below `/salesforce`. Below `/_sandbox/` the sandbox itself is
 //! reached: `GET state`, `DELETE state`, `GET requests`, `DELETE requests`, `GET`, `POST` and `DELETE faults`, `GET` and `POST
-//! options`, `GET` and `POST events` (see [`EventScript`]), `GET clock`, and `GET`, `POST`, `PATCH` and `DELETE records/{object}[/{id}]` to edit as another user of the org.
+//! options`, `GET` and `POST events` (an [`EventScript`] as JSON), `GET clock`, and `GET`, `POST`, `PATCH` and `DELETE
+//! records/{object}[/{id}]` to edit as another user of the org;
+//! `POST undelete/{object}/{id}` and `DELETE recycle_bin`; `POST convert` converts a lead (a [`Conversion`] as JSON); `GET`,
+//! `POST` and `DELETE automations` are the org's validation rules and triggers (an [`Automation`] as JSON).
+//!
+//! Bulk jobs move as the host's clock does, at the pace of [`BulkOptions`]; with every time at zero a job is done when it is next
+//! looked at.
 //!
 //! With a directory ([`Sandbox::open`]) every write is with the operating system before its answer is given, so that killing
 //! the process loses none.

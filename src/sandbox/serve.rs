@@ -82,7 +82,7 @@ pub(crate) async fn until(shutdown: impl Future, serving: impl Future<Output = R
 }
 
 /// Accepts connections and drives them; ends only if the listener breaks for good.
-pub(crate) async fn accept(listener: &TcpListener, connect: impl Fn(TcpStream) -> BoxFuture<'static, ()>) -> Result<()> {
+pub(crate) async fn accept(listener: &TcpListener, connect: impl Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync) -> Result<()> {
     let mut connections: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut failures = 0u32;
     poll_fn(|context| {

@@ -18,6 +18,9 @@ use crate::sandbox::salesforce::{Held, Polled, Salesforce};
 /// So many requests are remembered.
 const REMEMBERED: usize = 100_000;
 
+/// Uploaded rows written before a request is answered; the batch that reaches the number is written whole.
+const ROWS_AT_ONCE: usize = 40_000;
+
 /// A vendor's part of the world. A new face gets a variant here and a field in [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
@@ -110,11 +113,17 @@ impl World {
         Ok(())
     }
 
-    /// Lets the clock do what it is due to do, a commit at a time.
+    /// Lets the clock do what it is due to do, a commit at a time. A great upload is not written while one request waits: what is
+    /// left is done when the world is looked at again.
     pub(crate) fn advance(&mut self, now: Timestamp) -> Result<()> {
-        while self.salesforce.step_jobs(now) {
+        let mut rows = 0;
+        while rows < ROWS_AT_ONCE
+            && let Some(written) = self.salesforce.step_jobs(now)
+        {
             self.commit()?;
+            rows += written;
         }
+        self.salesforce.jobs.seen(now);
         Ok(())
     }
 

@@ -45,7 +45,7 @@ impl Inner {
         let can = self.adapter.capabilities();
         if can.search && can.search_read_your_writes {
             let wanted: Vec<&str> = ids.iter().map(RecordId::as_str).collect();
-            match self.find_by(can.id_field, &wanted, None).await {
+            match self.find_by(&can.id_field, &wanted, None).await {
                 Ok(found) => {
                     let records = found.by_value.into_values().flatten().map(|record| (record.id.clone(), record)).collect();
                     return Ok((records, found.calls));
@@ -66,14 +66,14 @@ impl Inner {
 
     /// True if any record satisfies `filter`; one call.
     pub(crate) async fn any(&self, filter: Criteria) -> Result<bool> {
-        let query = Query::new(self.entity.clone()).select([self.adapter.capabilities().id_field]).filter(filter).limit(1);
+        let query = Query::new(self.entity.clone()).select([self.adapter.capabilities().id_field.as_ref()]).filter(filter).limit(1);
         Ok(!self.reading(|| self.adapter.search(&query)).await?.items.is_empty())
     }
 
     /// Records whose `field` is one of `values`, with the mapped fields; `also` narrows the search.
     pub(crate) async fn find_by(&self, field: &str, values: &[&str], also: Option<&Criteria>) -> Result<Found> {
         let mut select: Vec<String> = self.mapping.targets().iter().map(|target| target.name.clone()).collect();
-        for name in [field, self.adapter.capabilities().id_field].into_iter().chain(self.guarantee.field()) {
+        for name in [field, self.adapter.capabilities().id_field.as_ref()].into_iter().chain(self.guarantee.field()) {
             if !select.iter().any(|chosen| chosen == name) {
                 select.push(name.to_owned());
             }

@@ -31,7 +31,7 @@ pub(super) async fn get_selects(run: &Run<'_>) -> Done {
     let (id, fields) = run.made().await?;
     let Some(record) = run.get(&id, &[run.text().to_owned()]).await? else { return fail("get does not find a record that exists") };
     ensure(holds(&record, run.text(), &one(&fields, run.text())), || "a field that was selected is not there".to_owned())?;
-    for name in fields.names().filter(|name| *name != run.text() && *name != run.adapter.capabilities().id_field) {
+    for name in fields.names().filter(|name| *name != run.text() && **name != *run.adapter.capabilities().id_field) {
         ensure(!record.fields.contains(name), || format!("field {name} was not selected and is there"))?;
     }
     Ok(())

@@ -17,6 +17,8 @@ pub struct Formula {
     pub(crate) text: String,
     pub(crate) root: Expr,
     pub(crate) names: Vec<Name>,
+    /// The picklists it looks up in: name and byte offset.
+    pub(crate) tables: Vec<(String, usize)>,
     pub(crate) pure: bool,
 }
 
@@ -43,7 +45,10 @@ impl Expr {
         let depth = 1 + match &kind {
             ExprKind::Binary(_, left, right) => left.depth.max(right.depth),
             ExprKind::Negate(inner) | ExprKind::Not(inner) => inner.depth,
-            ExprKind::Call(_, arguments) => arguments.iter().map(|argument| argument.depth).max().unwrap_or(0),
+            ExprKind::Table { value, .. } => value.depth,
+            ExprKind::Call(_, arguments) | ExprKind::Match(_, _, arguments) => {
+                arguments.iter().map(|argument| argument.depth).max().unwrap_or(0)
+            }
             _ => 0,
         };
         if depth > MAX_TREE {
@@ -58,11 +63,20 @@ pub(crate) enum ExprKind {
     Binary(&'static str, Box<Expr>, Box<Expr>),
     Bool(bool),
     Call(&'static Function, Vec<Expr>),
+    /// A call with its compiled pattern; the pattern stays among the arguments.
+    Match(&'static Function, Box<regex::Regex>, Vec<Expr>),
     Name(usize),
     Negate(Box<Expr>),
     Not(Box<Expr>),
     Null,
     Number(Decimal),
+    Table {
+        /// An index into [`Formula::tables`].
+        table: usize,
+        /// True if an unknown value is null whatever the policy.
+        only: bool,
+        value: Box<Expr>,
+    },
     Text(String),
 }
 

@@ -1,9 +1,9 @@
 //! The table of functions.
 
-use super::function::{Function, Lazy, MANY, all, lazy, strict};
-use super::{dates, lists, numbers, texts};
+use super::function::{Function, Lazy, MANY, all, lazy, pattern, strict, table};
+use super::{dates, lists, numbers, patterns, texts};
 
-static FUNCTIONS: [Function; 94] = [
+static FUNCTIONS: [Function; 101] = [
     strict("ABS", 1, 1, numbers::abs),
     strict("ADD_DAYS", 2, 2, dates::add_days),
     strict("ADD_MONTHS", 2, 2, dates::add_months),
@@ -51,6 +51,7 @@ static FUNCTIONS: [Function; 94] = [
     strict("LEFT", 2, 2, texts::left),
     strict("LEN", 1, 1, texts::len),
     all("LIST", 0, MANY, lists::list),
+    table("LOOKUP", true),
     strict("LOWER", 1, 1, texts::lower),
     all("MAX", 1, MANY, numbers::max),
     strict("MID", 3, 3, texts::mid),
@@ -58,13 +59,18 @@ static FUNCTIONS: [Function; 94] = [
     strict("MINUTE", 1, 2, dates::minute),
     strict("MOD", 2, 2, numbers::modulo),
     strict("MONTH", 1, 1, dates::month),
+    strict("NORMALIZE_PHONE", 1, 2, texts::normalize_phone),
     all("NOT", 1, 1, lists::not),
     all("NOW", 0, 0, dates::now),
     strict("NTH", 2, 2, lists::nth),
     lazy("OR", 1, MANY, Lazy::Or),
     strict("PAD_LEFT", 2, 3, texts::pad_left),
     strict("PARSE_JSON", 1, 1, texts::parse_json),
+    table("PICKLIST", false),
     strict("PROPER", 1, 1, texts::proper),
+    pattern("REGEX", 2, 2, patterns::matches),
+    pattern("REGEX_EXTRACT", 2, 3, patterns::extract),
+    pattern("REGEX_REPLACE", 3, 3, patterns::replace),
     strict("REPEAT", 2, 2, texts::repeat),
     strict("REST", 1, 1, texts::rest),
     strict("REVERSE", 1, 1, texts::reverse),
@@ -86,6 +92,7 @@ static FUNCTIONS: [Function; 94] = [
     all("UNION", 1, MANY, lists::union),
     strict("UNIQUE", 1, 1, lists::unique),
     strict("UPPER", 1, 1, texts::upper),
+    strict("UUID5", 2, 2, texts::uuid5),
     strict("WEEKDAY", 1, 1, dates::weekday),
     strict("XOR", 2, 2, lists::xor),
     strict("YEAR", 1, 1, dates::year),

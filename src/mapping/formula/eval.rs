@@ -1,6 +1,7 @@
 //! Running a formula.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use super::error::{FormulaError, FormulaErrorKind};
 use super::function::{Call, Function, Lazy};
 use super::numbers;
 use super::val::Val;
+use crate::mapping::picklist::{Entry, Picklist};
 use crate::model::Fields;
 
 /// Steps of one evaluation.
@@ -21,28 +23,56 @@ impl Formula {
     ///
     /// # Errors
     /// A value of the wrong type, an impossible value, or a limit (1,000 steps, 1 MiB of text), with the byte offset.
+    ///
+    /// `PICKLIST` and `LOOKUP` work within a mapping only, which has the tables.
     pub fn eval(&self, fields: &Fields, now: Option<Timestamp>) -> Result<Value, FormulaError> {
-        let values: Vec<_> = self.names.iter().map(|name| name.path.get(fields)).collect();
-        self.run(&values, now)
+        let inputs: Vec<_> = self.names.iter().map(|name| Input::from(name.path.get(fields))).collect();
+        self.run(&Env { inputs: &inputs, tables: &[], now, inbound: false }).map(Val::into_value)
     }
 
-    /// Evaluates over a value for each of [`names`](Self::names); `None` is absent.
-    pub(crate) fn run(&self, values: &[Option<Cow<'_, Value>>], now: Option<Timestamp>) -> Result<Value, FormulaError> {
-        let mut machine = Machine { values, now, steps: 0, output: 0 };
-        machine.eval(&self.root).map(Val::into_value)
+    /// Evaluates over a value for each of [`names`](Self::names).
+    pub(crate) fn run<'a>(&'a self, env: &Env<'a>) -> Result<Val<'a>, FormulaError> {
+        let mut machine = Machine { env: *env, steps: 0, output: 0 };
+        machine.eval(&self.root)
     }
 
     /// Whether the result counts as yes: null is no.
-    pub(crate) fn holds(&self, values: &[Option<Cow<'_, Value>>], now: Option<Timestamp>) -> Result<bool, FormulaError> {
-        let mut machine = Machine { values, now, steps: 0, output: 0 };
+    pub(crate) fn holds<'a>(&'a self, env: &Env<'a>) -> Result<bool, FormulaError> {
+        let mut machine = Machine { env: *env, steps: 0, output: 0 };
         let value = machine.eval(&self.root)?;
         machine.truth(&value, self.root.at).map(|truth| truth == Some(true))
     }
 }
 
+/// The value of a name.
+#[derive(Clone, Debug)]
+pub(crate) enum Input<'a> {
+    Absent,
+    /// A text that is in no tree.
+    Text(&'a str),
+    Value(Cow<'a, Value>),
+}
+
+impl<'a> From<Option<Cow<'a, Value>>> for Input<'a> {
+    fn from(value: Option<Cow<'a, Value>>) -> Self {
+        value.map_or(Self::Absent, Self::Value)
+    }
+}
+
+/// What a formula sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Env<'a> {
+    /// One for each name.
+    pub(crate) inputs: &'a [Input<'a>],
+    /// One for each table.
+    pub(crate) tables: &'a [Arc<Picklist>],
+    pub(crate) now: Option<Timestamp>,
+    /// True if tables are read from the CRM's side.
+    pub(crate) inbound: bool,
+}
+
 struct Machine<'a> {
-    values: &'a [Option<Cow<'a, Value>>],
-    now: Option<Timestamp>,
+    env: Env<'a>,
     steps: usize,
     output: usize,
 }
@@ -58,10 +88,27 @@ impl<'a> Machine<'a> {
             ExprKind::Bool(value) => Val::Bool(*value),
             ExprKind::Number(number) => Val::Number(*number),
             ExprKind::Text(text) => Val::Text(Cow::Borrowed(text)),
-            ExprKind::Name(index) => match self.values.get(*index) {
-                Some(Some(value)) => Val::from_value(value),
-                _ => Val::Null,
+            ExprKind::Name(index) => match self.env.inputs.get(*index) {
+                Some(Input::Value(value)) => Val::from_value(value),
+                Some(Input::Text(text)) => Val::Text(Cow::Borrowed(text)),
+                Some(Input::Absent) | None => Val::Null,
             },
+            ExprKind::Table { table, only, value } => {
+                let value = self.eval(value)?;
+                self.look_up(*table, *only, value, expr.at)?
+            }
+            ExprKind::Match(function, regex, arguments) => {
+                let mut values = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    values.push(self.eval(argument)?);
+                }
+                let Call::Pattern(call) = function.call else { return Ok(Val::Null) };
+                if values.contains(&Val::Null) {
+                    return Ok(Val::Null);
+                }
+                let mut arguments = Arguments { values, now: self.env.now, output: &mut self.output, name: function.name };
+                call(regex, &mut arguments).map_err(|fail| place(fail, expr.at))?
+            }
             ExprKind::Negate(inner) => match self.eval(inner)? {
                 Val::Null => Val::Null,
                 Val::Number(number) => Val::Number(-number),
@@ -87,6 +134,8 @@ impl<'a> Machine<'a> {
             Call::Lazy(lazy) => return self.lazy(lazy, arguments, at),
             Call::All(call) => (call, false),
             Call::Strict(call) => (call, true),
+            // The parser makes other expressions of these.
+            Call::Pattern(_) | Call::Table(_) => return Ok(Val::Null),
         };
         let mut values = Vec::with_capacity(arguments.len());
         for argument in arguments {
@@ -95,8 +144,26 @@ impl<'a> Machine<'a> {
         if strict && values.iter().any(|value| matches!(value, Val::Null)) {
             return Ok(Val::Null);
         }
-        let mut arguments = Arguments { values, now: self.now, output: &mut self.output, name: function.name };
+        let mut arguments = Arguments { values, now: self.env.now, output: &mut self.output, name: function.name };
         call(&mut arguments).map_err(|fail| place(fail, at))
+    }
+
+    fn look_up(&mut self, table: usize, only: bool, value: Val<'a>, at: usize) -> Result<Val<'a>, FormulaError> {
+        let Some(list) = self.env.tables.get(table) else {
+            return Err(place(Fail::domain("there is no mapping here to look the table up in"), at));
+        };
+        let value = value.into_value();
+        let known = if self.env.inbound { list.knows_back(&value) } else { list.knows_out(&value) };
+        let found = match self.env.inbound {
+            _ if only && !known => Entry::Drop,
+            true => list.back(&value),
+            false => list.out(&value),
+        };
+        match found {
+            Entry::Is(value) => Ok(Val::from_owned(value)),
+            Entry::Drop => Ok(Val::Null),
+            Entry::Unmapped => Err(place(Fail::domain("the value is not in the table; add it, or set the picklist's `unmapped:`"), at)),
+        }
     }
 
     fn lazy(&mut self, lazy: Lazy, arguments: &'a [Expr], at: usize) -> Result<Val<'a>, FormulaError> {
@@ -120,7 +187,9 @@ impl<'a> Machine<'a> {
                 if value.is_blank() { self.eval(other) } else { Ok(value) }
             }
             Lazy::IsPresent => match arguments {
-                [Expr { kind: ExprKind::Name(index), .. }] => Ok(Val::Bool(matches!(self.values.get(*index), Some(Some(_))))),
+                [Expr { kind: ExprKind::Name(index), .. }] => {
+                    Ok(Val::Bool(matches!(self.env.inputs.get(*index), Some(Input::Text(_) | Input::Value(_)))))
+                }
                 _ => Err(FormulaError::new(FormulaErrorKind::Type, at, "ISPRESENT takes the name of a field")),
             },
             Lazy::If | Lazy::Switch => {

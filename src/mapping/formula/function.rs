@@ -11,6 +11,11 @@ pub(crate) enum Call {
     All(for<'a> fn(&mut Arguments<'a, '_>) -> Result<Val<'a>, Fail>),
     /// Null in any argument gives null without a call.
     Strict(for<'a> fn(&mut Arguments<'a, '_>) -> Result<Val<'a>, Fail>),
+    /// Takes a literal regular expression as its second argument, compiled with the formula.
+    Pattern(for<'a> fn(&regex::Regex, &mut Arguments<'a, '_>) -> Result<Val<'a>, Fail>),
+    /// Looks the first argument up in the picklist that the second, a literal, names; `true` if a value that it does not
+    /// have is null whatever the list's policy.
+    Table(bool),
     /// Decides itself which arguments are evaluated; see `eval`.
     Lazy(Lazy),
 }
@@ -79,4 +84,17 @@ pub(crate) const fn strict(
 
 pub(crate) const fn lazy(name: &'static str, min: usize, max: usize, call: Lazy) -> Function {
     Function { name, min, max, call: Call::Lazy(call) }
+}
+
+pub(crate) const fn pattern(
+    name: &'static str,
+    min: usize,
+    max: usize,
+    call: for<'a> fn(&regex::Regex, &mut Arguments<'a, '_>) -> Result<Val<'a>, Fail>,
+) -> Function {
+    Function { name, min, max, call: Call::Pattern(call) }
+}
+
+pub(crate) const fn table(name: &'static str, only: bool) -> Function {
+    Function { name, min: 2, max: 2, call: Call::Table(only) }
 }

@@ -20,13 +20,17 @@ mod lexer;
 mod lists;
 mod numbers;
 mod parser;
+mod patterns;
 #[cfg(test)]
 mod tables;
 mod texts;
+mod types;
 mod val;
 
 pub use ast::{Formula, Name};
 pub use error::{FormulaError, FormulaErrorKind};
+pub(crate) use eval::{Env, Input};
 pub(crate) use inverse::Inverse;
 pub(crate) use texts::boolean;
-pub(crate) use val::{decimal_to_value, parse_zone, value_to_decimal};
+pub(crate) use types::Type;
+pub(crate) use val::{Val, decimal_to_value, parse_zone, value_to_decimal};

@@ -3,7 +3,9 @@
 use super::ast::{Expr, ExprKind, Formula, Name};
 use super::calls;
 use super::error::{FormulaError, FormulaErrorKind};
+use super::function::{Call, Function};
 use super::lexer::{Token, tokens};
+use super::patterns;
 use crate::mapping::path::Path;
 use crate::mapping::suggest::did_you_mean;
 
@@ -18,7 +20,7 @@ impl Formula {
     /// more than 64 levels.
     pub fn parse(text: &str) -> Result<Self, FormulaError> {
         let tokens = tokens(text)?;
-        let mut parser = Parser { tokens, next: 0, depth: 0, names: Vec::new(), pure: true };
+        let mut parser = Parser { tokens, next: 0, depth: 0, names: Vec::new(), tables: Vec::new(), pure: true };
         if matches!(parser.peek(), Token::End) {
             return Err(FormulaError::new(FormulaErrorKind::Syntax, 0, "the formula is empty"));
         }
@@ -29,7 +31,7 @@ impl Formula {
             Token::Comma => return Err(parser.fail("a comma outside of a function")),
             _ => return Err(parser.fail("an operator is missing here")),
         }
-        Ok(Self { text: text.to_owned(), root, names: parser.names, pure: parser.pure })
+        Ok(Self { text: text.to_owned(), root, names: parser.names, tables: parser.tables, pure: parser.pure })
     }
 }
 
@@ -38,6 +40,7 @@ struct Parser {
     next: usize,
     depth: usize,
     names: Vec<Name>,
+    tables: Vec<(String, usize)>,
     pure: bool,
 }
 
@@ -240,7 +243,39 @@ impl Parser {
         }
         function.check(arguments.len(), at)?;
         self.pure &= !matches!(function.name, "NOW" | "TODAY");
-        Expr::new(at, ExprKind::Call(function, arguments))
+        let kind = match function.call {
+            Call::Pattern(_) => {
+                let (pattern, at) = literal(function, &arguments, "a pattern", at)?;
+                let regex = patterns::compile(pattern, at)?;
+                ExprKind::Match(function, Box::new(regex), arguments)
+            }
+            Call::Table(only) => {
+                let (name, place) = literal(function, &arguments, "the name of a picklist", at)?;
+                let known = self.tables.iter().position(|(known, _)| known == name);
+                let table = known.unwrap_or_else(|| {
+                    self.tables.push((name.to_owned(), place));
+                    self.tables.len() - 1
+                });
+                match arguments.into_iter().next() {
+                    Some(value) => ExprKind::Table { table, only, value: Box::new(value) },
+                    None => ExprKind::Null,
+                }
+            }
+            _ => ExprKind::Call(function, arguments),
+        };
+        Expr::new(at, kind)
+    }
+}
+
+/// The second argument, which must stand there as a text.
+fn literal<'a>(function: &Function, arguments: &'a [Expr], what: &str, at: usize) -> Result<(&'a str, usize), FormulaError> {
+    match arguments.get(1) {
+        Some(Expr { kind: ExprKind::Text(text), at, .. }) => Ok((text, *at)),
+        other => {
+            let at = other.map_or(at, |other| other.at);
+            let message = format!("argument 2 of {} must be {what} in quotes", function.name);
+            Err(FormulaError::new(FormulaErrorKind::Syntax, at, message))
+        }
     }
 }
 

@@ -322,6 +322,36 @@ fn lists() {
 }
 
 #[test]
+fn patterns_phones_and_keys() {
+    table(&[
+        ("REGEX(first, 'A[a-z]+')", json!(true)),
+        ("REGEX(first, 'd')", json!(false)),
+        ("REGEX(none, 'd')", Value::Null),
+        ("REGEX_EXTRACT(mail, '@(.+)$')", json!("Example.COM")),
+        ("REGEX_EXTRACT(mail, '@(.+)[.](.+)$', 2)", json!("COM")),
+        ("REGEX_EXTRACT(mail, '[a-z]+')", json!("da")),
+        ("REGEX_EXTRACT(mail, '[0-9]+')", Value::Null),
+        ("REGEX_REPLACE(last, '([aeo])', '<$1>')", json!("L<o>v<e>l<a>c<e>")),
+        ("NORMALIZE_PHONE('+1 650-253-0000')", json!("+16502530000")),
+        ("NORMALIZE_PHONE('(650) 253-0000', 'us')", json!("+16502530000")),
+        ("NORMALIZE_PHONE('none')", Value::Null),
+        ("UUID5('dns', 'python.org')", json!("886313e1-3b8a-5372-9b90-0c9aee199e5d")),
+        ("UUID5('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 'python.org')", json!("886313e1-3b8a-5372-9b90-0c9aee199e5d")),
+    ]);
+    fails(&[
+        ("NORMALIZE_PHONE('x', 'Germany')", FormulaErrorKind::Domain),
+        ("UUID5('mine', 'x')", FormulaErrorKind::Domain),
+        ("REGEX(n, 'd')", FormulaErrorKind::Type),
+        ("PICKLIST(first, 'x')", FormulaErrorKind::Domain),
+        ("LOOKUP(first, 'x')", FormulaErrorKind::Domain),
+    ]);
+    for (text, at) in [("REGEX(first, last)", 13), ("REGEX(first, '(')", 13), ("PICKLIST(first, 1)", 16)] {
+        let error = Formula::parse(text).unwrap_err();
+        assert_eq!((error.kind(), error.position()), (FormulaErrorKind::Syntax, at), "{text}");
+    }
+}
+
+#[test]
 fn limits() {
     let wide = format!("CONCAT({})", vec!["1"; 1_200].join(", "));
     assert_eq!(eval(&wide), Err(FormulaErrorKind::Limit));
@@ -342,7 +372,7 @@ fn every_function_has_a_row() {
 
 proptest::proptest! {
     #[test]
-    fn evaluation_never_panics(name in 0usize..94, arguments in proptest::collection::vec(proptest::sample::select(vec![
+    fn evaluation_never_panics(name in 0usize..101, arguments in proptest::collection::vec(proptest::sample::select(vec![
         "first", "none", "missing", "n", "-3", "0", "99999999999999999999", "'%Y'", "'x'", "tags", "flag", "at", "born", "utm", "''", "DATE(2024,1,31)", "0.001", "multi", "accent"
     ]), 0..4)) {
         let name = super::calls::names().nth(name).unwrap();

@@ -356,3 +356,35 @@ pub(crate) fn parse_json<'a>(arguments: &mut Arguments<'a, '_>) -> Result<Val<'a
     arguments.spend(text.len())?;
     serde_json::from_str(&text).map(Val::from_owned).map_err(|_| Fail::domain("the text is not JSON"))
 }
+
+/// A phone number as `+` and digits; the digits alone if its country is not known. Null if it is none.
+pub(crate) fn normalize_phone<'a>(arguments: &mut Arguments<'a, '_>) -> Result<Val<'a>, Fail> {
+    let region = if arguments.len() > 1 { Some(arguments.text(1)?.to_ascii_uppercase()) } else { None };
+    if region.as_ref().is_some_and(|region| region.len() != 2) {
+        return Err(Fail::domain("the region is a country's code of two letters such as 'DE'"));
+    }
+    let text = arguments.text(0)?;
+    let Some(found) = crate::dedup::phone(&text, region.as_deref()) else { return Ok(Val::Null) };
+    let made = match (found.e164, found.country) {
+        (Some(whole), _) => whole,
+        (None, Some(country)) => format!("+{country}{}", found.national),
+        (None, None) => found.national,
+    };
+    owned(arguments, made)
+}
+
+/// The UUID that a name has in a namespace: 'dns', 'url', 'oid', 'x500', or a UUID of one's own (RFC 9562, version 5).
+pub(crate) fn uuid5<'a>(arguments: &mut Arguments<'a, '_>) -> Result<Val<'a>, Fail> {
+    let namespace = arguments.text(0)?;
+    let namespace = match namespace.trim().to_ascii_lowercase().as_str() {
+        "dns" => uuid::Uuid::NAMESPACE_DNS,
+        "url" => uuid::Uuid::NAMESPACE_URL,
+        "oid" => uuid::Uuid::NAMESPACE_OID,
+        "x500" => uuid::Uuid::NAMESPACE_X500,
+        own => own.parse().map_err(|_| Fail::domain("the namespace of UUID5 is 'dns', 'url', 'oid', 'x500' or a UUID"))?,
+    };
+    let value = arguments.take(1);
+    let Some(text) = value.to_text() else { return arguments.wrong(1, "a text", &value) };
+    let made = uuid::Uuid::new_v5(&namespace, text.as_bytes()).to_string();
+    owned(arguments, made)
+}

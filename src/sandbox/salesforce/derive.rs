@@ -7,6 +7,7 @@ use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::rows::Write;
 use crate::sandbox::salesforce::schema::ObjectDef;
 use crate::sandbox::salesforce::soql;
+use crate::sandbox::salesforce::validate::stamp;
 use crate::sandbox::store::Row;
 
 fn set(row: &mut Row, name: &str, value: impl Into<Value>) {
@@ -26,7 +27,13 @@ impl Salesforce {
                 let (closed, won) = (stage.starts_with("Closed"), stage == "Closed Won");
                 set(row, "IsClosed", closed);
                 set(row, "IsWon", won);
-                if old.is_none_or(|old| old.text("StageName") != Some(&stage)) && !row.fields.contains_key("Probability") {
+                let moved = old.is_none_or(|old| old.text("StageName") != Some(&stage));
+                // A new stage brings its own probability, unless one was sent along.
+                let stale = old.is_none_or(|old| old.fields.get("Probability") == row.fields.get("Probability"));
+                if moved && old.is_some() {
+                    set(row, "LastStageChangeDate", stamp(write.now));
+                }
+                if moved && (!row.fields.contains_key("Probability") || (old.is_some() && stale)) {
                     let chance = if won {
                         100.0
                     } else if closed {

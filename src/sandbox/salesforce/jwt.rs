@@ -14,18 +14,24 @@ pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// `exp` lies at most this many seconds ahead, clocks that differ by 3 minutes included (Help: OAuth 2.0 JWT Bearer Flow).
 const LONGEST: i64 = 300 + 180;
 
-/// One DER element: its tag, its content, its whole bytes, and what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
-    let (tag, length, head) = match der {
-        [tag, short, ..] if *short < 0x80 => (*tag, usize::from(*short), 2),
-        [tag, long, rest @ ..] => {
+/// One DER element, and what follows it.
+struct Element<'a> {
+    content: &'a [u8],
+    whole: &'a [u8],
+    rest: &'a [u8],
+}
+
+fn element(der: &[u8]) -> Option<Element<'_>> {
+    let (length, head) = match der {
+        [_, short, ..] if *short < 0x80 => (usize::from(*short), 2),
+        [_, long, rest @ ..] => {
             let count = usize::from(long & 0x7F);
             let digits = rest.get(..count).filter(|_| count <= 4)?;
-            (*tag, digits.iter().fold(0, |sum, digit| (sum << 8) | usize::from(*digit)), 2 + count)
+            (digits.iter().fold(0, |sum, digit| (sum << 8) | usize::from(*digit)), 2 + count)
         }
         _ => return None,
     };
-    Some((tag, der.get(head..head + length)?, der.get(..head + length)?, der.get(head + length..)?))
+    Some(Element { content: der.get(head..head + length)?, whole: der.get(..head + length)?, rest: der.get(head + length..)? })
 }
 
 /// The public key of a PEM text, as SubjectPublicKeyInfo: of a certificate (RFC 5280, section 4.1) its seventh part.
@@ -36,16 +42,15 @@ fn public_key(pem: &str) -> Option<Vec<u8>> {
     if !certificate {
         return Some(der);
     }
-    let (_, content, ..) = element(&der)?;
-    let (_, mut rest, ..) = element(content)?;
+    let mut rest = element(element(&der)?.content)?.content;
     // The version is optional; then serial, algorithm, issuer, validity, subject.
     if rest.first() == Some(&0xA0) {
-        rest = element(rest)?.3;
+        rest = element(rest)?.rest;
     }
     for _ in 0..5 {
-        rest = element(rest)?.3;
+        rest = element(rest)?.rest;
     }
-    element(rest).map(|(_, _, whole, _)| whole.to_vec())
+    element(rest).map(|key| key.whole.to_vec())
 }
 
 #[cfg(feature = "jwt")]

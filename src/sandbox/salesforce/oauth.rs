@@ -327,7 +327,7 @@ impl Salesforce {
         }
         let token = param(&form, "token").unwrap_or_default();
         let access = self.auth.accepts(token, call.now);
-        if !access && !self.auth.refresh.get(token).is_some_and(|refresh| !refresh.used) {
+        if !access && self.auth.refresh.get(token).is_none_or(|refresh| refresh.used) {
             return Reply::ok(json!({"active": false}));
         }
         let name = self.tables.get("User", &self.user).and_then(|row| row.text("Username"));

@@ -52,11 +52,12 @@ impl Salesforce {
 
     /// `GET /limits`.
     pub(crate) fn limits(&self) -> Reply {
-        let calls = json!({"Max": self.options.daily_limit, "Remaining": self.options.daily_limit.saturating_sub(self.usage.calls)});
-        let full = |max: u64| json!({"Max": max, "Remaining": max});
+        let left = |max: u64, used: u64| json!({"Max": max, "Remaining": max.saturating_sub(used)});
+        let full = |max: u64| left(max, 0);
+        let calls = left(self.options.daily_limit, self.usage.calls);
         Reply::ok(json!({
-            "DailyApiRequests": calls, "DailyAsyncApexExecutions": full(250_000), "DailyBulkApiBatches": full(15_000),
-            "DailyBulkV2QueryFileStorageMB": full(976_562), "DailyBulkV2QueryJobs": full(10_000), "DailyDeliveredPlatformEvents": full(10_000),
+            "DailyApiRequests": calls, "DailyAsyncApexExecutions": full(250_000), "DailyBulkApiBatches": left(self.options.bulk.daily_batches, self.jobs.batches.calls),
+            "DailyBulkV2QueryFileStorageMB": full(976_562), "DailyBulkV2QueryJobs": left(self.options.bulk.daily_query_jobs, self.jobs.queries.calls), "DailyDeliveredPlatformEvents": full(10_000),
             "DailyDurableStreamingApiEvents": full(10_000), "DailyStreamingApiEvents": full(10_000), "DataStorageMB": full(5),
             "FileStorageMB": full(20), "HourlyPublishedPlatformEvents": full(50_000), "MonthlyPlatformEventsUsageEntitlement": full(0),
             "PermissionSets": {"Max": 1500, "Remaining": 1500, "CreateCustom": full(1000)}, "StreamingApiConcurrentClients": full(20),

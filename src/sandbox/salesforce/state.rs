@@ -334,7 +334,9 @@ impl Salesforce {
         self.events.discarded();
         self.auth = self.auth_saved.clone();
         self.options = self.options_saved.clone();
+        let horizon = self.jobs.horizon;
         self.jobs = self.jobs_saved.clone();
+        self.jobs.horizon = horizon;
     }
 
     /// Everything in one line, to compact the log.

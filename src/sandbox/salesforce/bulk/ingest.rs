@@ -47,12 +47,15 @@ fn shuffle(seed: u64, done: &mut [Done]) {
 }
 
 impl Salesforce {
-    /// Does the next thing that is due in a job; false if nothing is. A batch at a time, so that each can be kept by itself.
-    pub(crate) fn step_jobs(&mut self, now: Timestamp) -> bool {
+    /// Does the next thing that is due in a job, and says how many rows that were; `None` if nothing is due. A batch at a time, so
+    /// that each can be kept by itself.
+    pub(crate) fn step_jobs(&mut self, now: Timestamp) -> Option<usize> {
         let millis = now.as_millisecond();
         self.jobs.expire(millis);
-        let Some(mut job) = self.jobs.due(millis).cloned() else { return false };
-        let due = job.due.unwrap_or(millis);
+        let mut job = self.jobs.due(millis).cloned()?;
+        // What comes late is not dated back behind what has been read since.
+        let due = job.due.unwrap_or(millis).max(self.jobs.horizon);
+        let before = job.processed;
         match job.state {
             State::UploadComplete => {
                 job.enter(State::InProgress, due);
@@ -69,8 +72,9 @@ impl Salesforce {
             },
             _ => job.due = None,
         }
+        let rows = job.processed - before;
         self.jobs.add(job);
-        true
+        Some(rows)
     }
 
     fn batch_time(&self, job: &mut Job) -> u64 {

@@ -258,12 +258,19 @@ pub(crate) struct Jobs {
     pub(crate) queries: Usage,
     /// Counts jobs that came and went.
     pub(crate) revision: u64,
+    /// When the world was last looked at.
+    pub(crate) horizon: i64,
 }
 
 impl Jobs {
     pub(crate) fn add(&mut self, job: Job) {
         self.revision += 1;
         self.all.insert(job.id.clone(), job);
+    }
+
+    /// The world is looked at.
+    pub(crate) fn seen(&mut self, now: Timestamp) {
+        self.horizon = self.horizon.max(now.as_millisecond());
     }
 
     pub(crate) fn remove(&mut self, id: &str) {

@@ -82,7 +82,7 @@ impl Salesforce {
                     sobject.get(field).is_some_and(|value| match value {
                         Value::String(text) => text == wanted,
                         Value::Null => wanted == "null",
-                        other => other.to_string() == *wanted,
+                        other => wanted.parse::<Value>().is_ok_and(|wanted| wanted == *other),
                     })
                 };
                 name == topic && filter.iter().all(same)
@@ -103,9 +103,9 @@ impl Salesforce {
             Payload::Change(change) => {
                 let mut body = change.fields.clone();
                 body.insert("ChangeEventHeader".to_owned(), header(change));
-                self.schema_data(&change.entity, body, event, version, custom, about)
+                self.schema_data(&change.entity, &body, event, version, custom, about)
             }
-            Payload::Platform { event: name, fields } => self.schema_data(name, fields.clone(), event, version, custom, about),
+            Payload::Platform { event: name, fields } => self.schema_data(name, fields, event, version, custom, about),
             Payload::Topic { kind, sobject, .. } => {
                 about.insert("type".to_owned(), json!(kind));
                 about.insert("createdDate".to_owned(), json!(stamp_millis(event.at)));
@@ -123,7 +123,7 @@ impl Salesforce {
     fn schema_data(
         &mut self,
         object: &str,
-        body: Map<String, Value>,
+        body: &Map<String, Value>,
         event: &Event,
         version: u32,
         custom: bool,

@@ -348,7 +348,7 @@ mod tests {
     use super::*;
     use crate::sandbox::salesforce::org;
 
-    fn row(value: Value) -> Row {
+    fn row(value: &Value) -> Row {
         Row { fields: value.as_object().cloned().unwrap(), deleted: false }
     }
 
@@ -359,8 +359,8 @@ mod tests {
     #[test]
     fn compounds_nest_and_bitmaps_name_their_parts() {
         let shape = Shape::of(org::schema().object("Account").unwrap());
-        let old = row(json!({"Name": "A", "BillingStreet": "s", "BillingCity": "c", "ShippingCity": "x", "Industry": "Energy"}));
-        let new = row(json!({"Name": "B", "BillingStreet": "t", "BillingCity": "c", "LastModifiedDate": "2026-01-01T00:00:00.000+0000"}));
+        let old = row(&json!({"Name": "A", "BillingStreet": "s", "BillingCity": "c", "ShippingCity": "x", "Industry": "Energy"}));
+        let new = row(&json!({"Name": "B", "BillingStreet": "t", "BillingCity": "c", "LastModifiedDate": "2026-01-01T00:00:00.000+0000"}));
         let delta = shape.delta(&old, &new, true);
         assert_eq!(delta.fields["BillingAddress"], json!({"Street": "t"}));
         assert_eq!(delta.fields["ShippingAddress"], json!({"City": null}));
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn a_full_body_leaves_out_what_is_empty() {
         let shape = Shape::of(org::schema().object("Lead").unwrap());
-        let body = shape.full(&row(json!({"Id": "x", "LastName": "L", "FirstName": "F", "City": "Bern", "SystemModstamp": "x"})));
+        let body = shape.full(&row(&json!({"Id": "x", "LastName": "L", "FirstName": "F", "City": "Bern", "SystemModstamp": "x"})));
         assert_eq!(Value::Object(body), json!({"Name": {"LastName": "L", "FirstName": "F"}, "Address": {"City": "Bern"}}));
     }
 

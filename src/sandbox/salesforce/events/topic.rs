@@ -26,7 +26,7 @@ pub(crate) struct Topic {
 }
 
 fn expr_field(expr: &Expr, fields: &mut Vec<String>) {
-    let (Expr::Agg(_, path) | Expr::Date(_, path) | Expr::Field(path)) = expr;
+    let (Expr::Agg(_, path) | Expr::Date(_, path) | Expr::Field(path) | Expr::Shown(_, path)) = expr;
     fields.extend(path.parts.last().cloned());
 }
 
@@ -53,7 +53,7 @@ fn selected(query: &Statement, object: &ObjectDef) -> Vec<String> {
         match item {
             Item::Expr(expr, _) => expr_field(expr, &mut names),
             Item::Fields(..) => names.extend(object.fields.iter().map(|field| field.name.clone())),
-            Item::Child(_) => {}
+            Item::Child(_) | Item::TypeOf(_) => {}
         }
     }
     names.into_iter().filter_map(|name| Some(object.field(&name)?.name.clone())).collect()
@@ -61,6 +61,9 @@ fn selected(query: &Statement, object: &ObjectDef) -> Vec<String> {
 
 /// What a topic's query may not do, beyond what is refused by its shape (Streaming API Developer Guide, PushTopic queries).
 pub(crate) fn check(query: &Statement, object: &ObjectDef) -> Result<(), String> {
+    if query.items.iter().any(|item| matches!(item, Item::TypeOf(_) | Item::Expr(Expr::Shown(..), _))) {
+        return Err("TYPEOF and functions are not supported in a PushTopic query".to_owned());
+    }
     let Some(filter) = &query.filter else { return Ok(()) };
     if has(filter, &|cond| matches!(cond, Cond::Not(_))) {
         return Err("NOT is not supported in a PushTopic query".to_owned());

@@ -33,6 +33,8 @@ pub(crate) enum Expr {
     Agg(Agg, Path),
     Date(DateFn, Path),
     Field(Path),
+    /// FORMAT (true), toLabel or convertCurrency: the field, shown otherwise.
+    Shown(bool, Path),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,15 @@ pub(crate) enum Item {
     Child(Box<Query>),
     Expr(Expr, Option<String>),
     Fields(Group, usize),
+    TypeOf(TypeOf),
+}
+
+/// `TYPEOF What WHEN Account THEN Phone ELSE Name END`.
+#[derive(Clone, Debug)]
+pub(crate) struct TypeOf {
+    pub(crate) path: Path,
+    pub(crate) whens: Vec<(String, Vec<Path>)>,
+    pub(crate) otherwise: Vec<Path>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,8 +313,8 @@ impl Parser<'_> {
             self.expect_sign(")")?;
             return Ok(Some(Item::Child(Box::new(child))));
         }
-        if self.is_word("TYPEOF") {
-            return Err(refuse(self.text, self.token().at, "MALFORMED_QUERY", "TYPEOF is not part of this sandbox"));
+        if self.accept("TYPEOF") {
+            return self.type_of().map(|item| Some(Item::TypeOf(item)));
         }
         if matches!(self.peek_next(), Some(Kind::Sign("("))) {
             if self.is_word("FIELDS") {
@@ -339,6 +350,30 @@ impl Parser<'_> {
         Ok(Some(Item::Expr(expr, alias)))
     }
 
+    fn paths(&mut self) -> Result<Vec<Path>, ApiError> {
+        let mut paths = vec![self.path()?];
+        while self.accept_sign(",") {
+            paths.push(self.path()?);
+        }
+        Ok(paths)
+    }
+
+    fn type_of(&mut self) -> Result<TypeOf, ApiError> {
+        let path = self.path()?;
+        let mut whens = Vec::new();
+        while self.accept("WHEN") {
+            let object = self.word()?.0;
+            self.expect("THEN")?;
+            whens.push((object, self.paths()?));
+        }
+        if whens.is_empty() {
+            return Err(self.unexpected());
+        }
+        let otherwise = if self.accept("ELSE") { self.paths()? } else { Vec::new() };
+        self.expect("END")?;
+        Ok(TypeOf { path, whens, otherwise })
+    }
+
     fn expr(&mut self) -> Result<Expr, ApiError> {
         if !matches!(self.peek_next(), Some(Kind::Sign("("))) {
             return self.path().map(Expr::Field);
@@ -360,7 +395,8 @@ impl Parser<'_> {
             "DAY_ONLY" => Expr::Date(DateFn::DayOnly, path),
             "HOUR_IN_DAY" => Expr::Date(DateFn::HourInDay, path),
             // Labels and values are the same texts in this org, and there is one currency.
-            "TOLABEL" | "CONVERTCURRENCY" => Expr::Field(path),
+            "TOLABEL" | "CONVERTCURRENCY" => Expr::Shown(false, path),
+            "FORMAT" => Expr::Shown(true, path),
             _ => return Err(refuse(self.text, at, "MALFORMED_QUERY", format!("Invalid function: {name}"))),
         })
     }

@@ -9,8 +9,8 @@ use crate::sandbox::salesforce::schema::{FieldDef, FieldKind, ObjectDef};
 use crate::sandbox::salesforce::soql::dates;
 use crate::sandbox::salesforce::soql::eval::{Col, Key, Scope, Test, Want};
 use crate::sandbox::salesforce::soql::lexer::{plain, refuse, unescape};
-use crate::sandbox::salesforce::soql::parser::{Agg, Cond, Expr, Group, Item, Literal, Op, Path, Query};
-use crate::sandbox::salesforce::soql::render::{Child, Node};
+use crate::sandbox::salesforce::soql::parser::{Agg, Cond, Expr, Group, Item, Literal, Op, Path, Query, TypeOf};
+use crate::sandbox::salesforce::soql::render::{Child, Choice, Node};
 use crate::sandbox::salesforce::validate::{canonical_date, canonical_datetime};
 
 /// What a query answers with.
@@ -134,7 +134,7 @@ pub(crate) fn columns(query: &Query, text: &str, scope: &Scope<'_>) -> Result<Ve
     let mut columns = Vec::new();
     for item in &query.items {
         match item {
-            Item::Expr(Expr::Field(path), _) => {
+            Item::Expr(Expr::Field(path) | Expr::Shown(_, path), _) => {
                 let (col, _) = planner.col(path)?;
                 let steps: String = col.steps.iter().map(|(_, relationship)| format!("{relationship}.")).collect();
                 columns.push(Column { name: format!("{steps}{}", col.field), key: Key::Col(col) });
@@ -145,7 +145,7 @@ pub(crate) fn columns(query: &Query, text: &str, scope: &Scope<'_>) -> Result<Ve
                     Column { name: field.name.clone(), key: Key::Col(col) }
                 }))
             }
-            Item::Expr(..) | Item::Child(_) => {}
+            Item::Expr(..) | Item::Child(_) | Item::TypeOf(_) => {}
         }
     }
     Ok(columns)
@@ -163,6 +163,8 @@ impl Query {
             Some("OFFSET is")
         } else if item(|item| matches!(item, Item::Child(_))) {
             Some("Parent-to-child relationship queries are")
+        } else if item(|item| matches!(item, Item::TypeOf(_))) {
+            Some("TYPEOF is")
         } else if item(|item| matches!(item, Item::Fields(Group::All | Group::Custom, _))) {
             Some("FIELDS(ALL) and FIELDS(CUSTOM) are")
         } else {
@@ -232,7 +234,7 @@ impl<'a> Planner<'a> {
 
     fn key(&mut self, expr: &Expr) -> Result<(Key, Option<FieldDef>), ApiError> {
         match expr {
-            Expr::Field(path) => self.col(path).map(|(col, field)| (Key::Col(col), field)),
+            Expr::Field(path) | Expr::Shown(_, path) => self.col(path).map(|(col, field)| (Key::Col(col), field)),
             Expr::Date(function, path) => {
                 let (col, _) = self.col(path)?;
                 if !matches!(col.kind, FieldKind::Date | FieldKind::DateTime) {
@@ -318,6 +320,15 @@ impl<'a> Planner<'a> {
                     *long_texts += usize::from(col.kind == FieldKind::LongText);
                     node.add(col);
                 }
+                Item::Expr(Expr::Shown(text, path), alias) => {
+                    let (col, _) = self.col(path)?;
+                    let name = alias.clone().unwrap_or_else(|| col.field.clone());
+                    node.show(name, *text, col);
+                }
+                Item::TypeOf(item) => {
+                    let choice = self.type_of(item)?;
+                    node.choose(choice);
+                }
                 Item::Expr(..) => return Err(malformed("a date function is selected only if it is grouped by")),
                 Item::Child(child) => {
                     let known = self
@@ -346,6 +357,47 @@ impl<'a> Planner<'a> {
             return Err(malformed("a query has at most 20 child queries"));
         }
         Ok(node)
+    }
+
+    /// What a TYPEOF shows of each type, and what of the others.
+    fn type_of(&self, item: &TypeOf) -> Result<Choice, ApiError> {
+        let name = item.path.parts.join(".");
+        let lookup = self.object.relation(&name).filter(|lookup| lookup.polymorphic());
+        let lookup = lookup.ok_or_else(|| {
+            refuse(self.text, item.path.at, "INVALID_FIELD", format!("TYPEOF needs a relationship to several objects, not '{name}'"))
+        })?;
+        let part = |object: &Arc<ObjectDef>| Planner {
+            text: self.text,
+            scope: self.scope,
+            object: Arc::clone(object),
+            alias: None,
+            aggregates: Vec::new(),
+            semijoins: 0,
+        };
+        let mut whens = Vec::new();
+        for (kind, paths) in &item.whens {
+            let object = self.scope.schema.object(kind).filter(|object| lookup.refs.contains(&object.name));
+            let object = object.ok_or_else(|| malformed(format!("{kind} is not a type '{name}' leads to")))?;
+            let planner = part(object);
+            let mut node = Node::default();
+            for path in paths {
+                node.add(planner.col(path)?.0);
+            }
+            whens.push((object.name.clone(), node));
+        }
+        let mut otherwise = Node::default();
+        for path in &item.otherwise {
+            let objects = lookup.refs.iter().filter_map(|target| self.scope.schema.object(target));
+            let mut found = objects.map(|object| part(object).col(path));
+            let col = found.find(Result::is_ok).unwrap_or_else(|| self.col(path))?.0;
+            otherwise.add(col);
+        }
+        Ok(Choice {
+            name: lookup.relationship.clone().unwrap_or_default(),
+            lookup: lookup.name.clone(),
+            whens,
+            otherwise: (!item.otherwise.is_empty()).then_some(otherwise),
+        })
     }
 
     fn test(&mut self, cond: &Cond, having: bool) -> Result<Test, ApiError> {
@@ -446,7 +498,7 @@ impl<'a> Planner<'a> {
             && !field.filterable()
         {
             let at = match expr {
-                Expr::Field(path) | Expr::Agg(_, path) | Expr::Date(_, path) => path.at,
+                Expr::Field(path) | Expr::Agg(_, path) | Expr::Date(_, path) | Expr::Shown(_, path) => path.at,
             };
             let message = format!("field '{}' can not be filtered in a query call", field.name);
             return Err(refuse(self.text, at, "INVALID_FIELD", message));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::rows::field_value;
-use crate::sandbox::salesforce::soql::eval::{Col, Scope};
+use crate::sandbox::salesforce::soql::eval::{Col, Key, Scope};
 use crate::sandbox::salesforce::soql::plan::{Output, Plan};
 use crate::sandbox::store::Row;
 
@@ -17,6 +17,18 @@ pub(crate) struct Node {
     /// By relationship name: the lookup and what of the parent is shown.
     parents: BTreeMap<String, (String, Node)>,
     pub(crate) children: Vec<Child>,
+    /// Name, as text, and the column: FORMAT and its like.
+    shown: Vec<(String, bool, Col)>,
+    choices: Vec<Choice>,
+}
+
+/// A TYPEOF: what is shown depends on what the lookup leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct Choice {
+    pub(crate) name: String,
+    pub(crate) lookup: String,
+    pub(crate) whens: Vec<(String, Node)>,
+    pub(crate) otherwise: Option<Node>,
 }
 
 /// Where a page stands: how many rows it has, and the sets of children that go on in pages of their own.
@@ -72,9 +84,20 @@ impl Node {
         node.fields.push(col);
     }
 
+    /// Shows a column under a name of its own.
+    pub(crate) fn show(&mut self, name: String, text: bool, col: Col) {
+        self.shown.push((name, text, col));
+    }
+
+    /// Shows a parent by its type.
+    pub(crate) fn choose(&mut self, choice: Choice) {
+        self.choices.push(choice);
+    }
+
     /// The one column of a semi-join's inner query.
     pub(crate) fn only(&self) -> Option<&Col> {
         match (self.fields.as_slice(), self.children.as_slice()) {
+            _ if !self.shown.is_empty() || !self.choices.is_empty() => None,
             ([col], []) if self.parents.is_empty() => Some(col),
             ([], []) if self.parents.len() == 1 => self.parents.values().next()?.1.only(),
             _ => None,
@@ -97,6 +120,21 @@ impl Node {
                 None => Value::Null,
             };
             record.insert(col.field.clone(), value);
+        }
+        for (name, text, col) in &self.shown {
+            let value = scope.value(row, &Key::Col(col.clone()), &[]).into_owned();
+            let value = match value {
+                Value::Number(number) if *text => json!(number.to_string()),
+                value => value,
+            };
+            record.insert(name.clone(), value);
+        }
+        for choice in &self.choices {
+            let parent = scope.parent(row, &choice.lookup).map_or(Value::Null, |(object, row)| {
+                let node = choice.whens.iter().find(|(kind, _)| *kind == object.name).map(|(_, node)| node);
+                node.or(choice.otherwise.as_ref()).map_or(Value::Null, |node| node.render(scope, &object.name, row, pages))
+            });
+            record.insert(choice.name.clone(), parent);
         }
         for (name, (lookup, node)) in &self.parents {
             let parent = scope.parent(row, lookup).map_or(Value::Null, |(object, row)| node.render(scope, &object.name, row, pages));
@@ -152,6 +190,10 @@ impl Plan {
 impl Node {
     /// True if only fields of the object itself are shown, `Id` among them.
     pub(crate) fn is_flat(&self) -> bool {
-        self.parents.is_empty() && self.children.is_empty() && self.fields.iter().any(|col| col.field == "Id")
+        self.parents.is_empty()
+            && self.shown.is_empty()
+            && self.choices.is_empty()
+            && self.children.is_empty()
+            && self.fields.iter().any(|col| col.field == "Id")
     }
 }

@@ -1,0 +1,77 @@
+//! What the fuzz targets do with their bytes. The same functions run in a short seeded loop among the crate's tests
+//! (`tests/fuzz_short.rs`), so that a toolchain without libFuzzer finds the shallow faults as well.
+
+use std::sync::OnceLock;
+
+use crm_sync::mapping::formula::Formula;
+use crm_sync::mapping::{JsonError, Mapping, MappingSet, Mode};
+use crm_sync::model::Fields;
+
+/// A mapping file: read, compiled, run on a record. Nothing may panic, and every problem can be shown.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for origin in ["x.yaml", "x.json", "x.toml"] {
+        match MappingSet::from_path_text(text, origin) {
+            Err(problems) => assert!(!problems.to_string().is_empty()),
+            Ok(set) => {
+                for config in set.iter() {
+                    match Mapping::compile(config, None) {
+                        Err(problems) => assert!(!problems.to_string().is_empty()),
+                        Ok(mapping) => {
+                            let record: Fields = [("email", "a@b.example"), ("name", "Ann Lee"), ("n", "12")].into_iter().collect();
+                            let _ = mapping.outbound(&record, Mode::Create).map_err(|error| error.to_string());
+                            let _ = mapping.inbound(&record).map_err(|error| error.to_string());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A formula: read, evaluated. An error points into the text.
+pub fn formula(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Formula::parse(text) {
+        Err(error) => assert!(error.position() <= text.len(), "{error}"),
+        Ok(formula) => {
+            let record: Fields = [("a", "Ann"), ("b", "2026-01-31"), ("c", "12.5")].into_iter().collect();
+            if let Err(error) = formula.eval(&record, "2026-01-31T12:00:00Z".parse().ok()) {
+                assert!(error.position() <= text.len(), "{error}");
+            }
+        }
+    }
+}
+
+fn mapping() -> &'static Mapping {
+    static MAPPING: OnceLock<Mapping> = OnceLock::new();
+    MAPPING.get_or_init(|| {
+        let set = MappingSet::from_yaml(include_str!("mapping.yaml"), "mapping.yaml").expect("the file is read");
+        Mapping::compile(set.entity("crm", "lead").expect("the entity is there"), None).expect("the mapping compiles")
+    })
+}
+
+/// A record as JSON text: both ways take the same texts and write the same bytes.
+pub fn record(data: &[u8]) {
+    let mut out = b"before".to_vec();
+    let direct = mapping().outbound_json(data, &mut out);
+    let tree = serde_json::from_slice::<Fields>(data);
+    match (direct, tree) {
+        (Err(JsonError::Invalid { offset, .. }), tree) => {
+            assert!(offset <= data.len());
+            assert!(tree.is_err(), "refused at {offset}, and a tree can be built");
+            assert_eq!(out, b"before");
+        }
+        (direct, Err(error)) => panic!("{direct:?} for what is no JSON: {error}"),
+        (Ok(notes), Ok(record)) => {
+            let mapped = mapping().outbound(&record, Mode::Create).expect("the other way maps it");
+            assert_eq!(out.strip_prefix(b"before"), Some(serde_json::to_vec(&mapped.fields).expect("it is JSON").as_slice()));
+            assert_eq!((notes.lookups, notes.warnings), (mapped.lookups, mapped.warnings));
+        }
+        (Err(JsonError::Record(error)), Ok(record)) => {
+            assert_eq!(Err(error), mapping().outbound(&record, Mode::Create).map(|_| ()));
+            assert_eq!(out, b"before");
+        }
+        (Err(other), Ok(_)) => panic!("{other:?}"),
+    }
+}

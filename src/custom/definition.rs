@@ -1,0 +1,497 @@
+//! What can be said about an API.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::custom::auth::AuthSpec;
+use crate::custom::operation::{BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, WriteOp};
+use crate::custom::pointer::Paths;
+use crate::webhook::JsonEvents;
+
+/// An API as data. Read it with [`Definition::from_yaml`], [`Definition::from_json`] or [`Definition::from_toml`], which check it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Definition {
+    /// The label of the connection, e.g. `kinto:crm`.
+    pub name: String,
+    /// Where the API answers, with `{variables}`: an absolute http or https URL, perhaps with a path.
+    pub base_url: String,
+    /// What the variables stand for, unless the host sets them.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// Headers of every request; values may hold variables.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Query parameters of every request.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// How one logs in.
+    #[serde(default)]
+    pub auth: AuthSpec,
+    /// The request that proves that the credentials work. Without it the first page of the first entity is read.
+    #[serde(default)]
+    pub check: Option<Check>,
+    /// The longest answer that is read, in bytes. Default: 64 MiB.
+    #[serde(default)]
+    pub max_body: Option<usize>,
+    /// After so many pages of one search an endless chain is suspected. Default: 100,000.
+    #[serde(default)]
+    pub max_pages: Option<u64>,
+    /// What answers mean; the first that matches counts, then the usual meaning of the status.
+    #[serde(default)]
+    pub errors: Vec<ErrorRule>,
+    /// Where an error's own words stand.
+    #[serde(default)]
+    pub error_body: ErrorBody,
+    /// Where the allowance stands.
+    #[serde(default)]
+    pub rate: RateSpec,
+    /// What holds for every entity, unless it says otherwise. Maps are merged key by key.
+    #[serde(default)]
+    pub defaults: EntitySpec,
+    /// The entities, by the CRM's name. If there are none, every name is one and `defaults` describes it.
+    #[serde(default)]
+    pub entities: BTreeMap<String, EntitySpec>,
+    /// How the CRM's webhooks are read.
+    #[serde(default)]
+    pub webhook: Option<WebhookSpec>,
+}
+
+/// A request that proves that the credentials work.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Check {
+    /// Default: GET.
+    #[serde(default = "get")]
+    pub method: String,
+    /// The path, from the base URL.
+    pub path: String,
+    /// The statuses that mean yes; none: every 2xx.
+    #[serde(default)]
+    pub status: Vec<u16>,
+    /// Where the answer names the user.
+    #[serde(default)]
+    pub user: Option<Paths>,
+    /// Where the answer names the account.
+    #[serde(default)]
+    pub account: Option<Paths>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+/// One kind of record.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EntitySpec {
+    /// The path of the collection, which operations without one of their own stand upon. Default: `/{entity}`.
+    pub path: Option<String>,
+    /// Where a record has its id. Default: `id`.
+    pub id: Option<Paths>,
+    /// Where a record has its version.
+    pub version: Option<VersionSpec>,
+    /// Where a record says when it was changed.
+    pub modified: Option<Paths>,
+    /// How `modified` is written. Default: RFC 3339.
+    pub modified_format: Option<WireFormat>,
+    /// What marks a record as deleted.
+    pub deleted: Option<TombstoneSpec>,
+    /// Fields that identify a record and may be the key of an upsert.
+    pub keys: Vec<String>,
+    /// Records are made under an id of the host's choice: `upsert` by the id field is a PUT.
+    pub client_id: bool,
+    /// Where one record stands in an answer. Default: the answer itself.
+    pub record: Option<Paths>,
+    /// Where the list of records stands. Default: the answer itself.
+    pub records: Option<Paths>,
+    /// The member of a request's body the record stands in, e.g. `data`. Default: the body itself.
+    pub wrap: Option<String>,
+    /// How bodies are written. Default: JSON.
+    pub encoding: BodyEncoding,
+    /// What is known of fields; others go through as they are.
+    pub fields: BTreeMap<String, FieldSpec>,
+    /// Lists and searches.
+    pub search: Option<SearchOp>,
+    /// Reads one record by its id. Default: GET of `{path}/{id}`, if there is an `update` or a `delete`.
+    pub get: Option<ReadOp>,
+    /// Makes a record.
+    pub create: Option<WriteOp>,
+    /// Changes a record.
+    pub update: Option<WriteOp>,
+    /// Makes a record or changes it, by a key: the path has `{key}` and perhaps `{field}`.
+    pub upsert: Option<WriteOp>,
+    /// Deletes a record.
+    pub delete: Option<WriteOp>,
+    /// Several writes in one request.
+    pub batch: Option<BatchSpec>,
+    /// What changed since.
+    pub changes: Option<ChangesSpec>,
+    /// The entity's fields, asked from the API.
+    pub schema: Option<SchemaSpec>,
+}
+
+/// Where a record has its version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct VersionSpec {
+    /// A member of the record.
+    pub path: Option<Paths>,
+    /// The `ETag` header of an answer with one record; sent back as `If-Match`.
+    pub etag: bool,
+    /// The member of an update's body that carries the version, for APIs without `If-Match`.
+    pub send: Option<String>,
+    /// Puts the version in quotes for `If-Match` (the member holds a bare number).
+    pub quoted: bool,
+}
+
+/// What marks a record as deleted.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TombstoneSpec {
+    /// The member.
+    pub path: Paths,
+    /// The value that means "deleted"; none: anything but null, false, 0 and an empty text.
+    #[serde(default)]
+    pub equals: Option<Value>,
+}
+
+/// What is known of one field. Its name is the one the host uses in mappings.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FieldSpec {
+    /// Where it stands in a record, if not under its name: `address.city`, `custom_fields/x`.
+    pub path: Option<String>,
+    /// What its values mean.
+    #[serde(rename = "type")]
+    pub kind: ValueType,
+    /// How dates and times are written.
+    pub format: Option<WireFormat>,
+    /// How true and false are written, e.g. `[1, 0]`.
+    pub booleans: Option<[Value; 2]>,
+    /// Labels and what the API calls them, e.g. `{"Hot": 3}`: the host sees labels.
+    pub options: BTreeMap<String, Value>,
+    /// Values are joined by this text instead of a list.
+    pub join: Option<String>,
+    /// The API computes it: it is never sent.
+    pub read_only: bool,
+    /// A create without it fails.
+    pub required: bool,
+    /// Two records cannot hold the same value.
+    pub unique: bool,
+    /// Longest text, in characters.
+    pub max_length: Option<u32>,
+    /// What the API calls it in filters, if not by its path.
+    pub filter: Option<String>,
+    /// What is sent for "no value". Default: null.
+    pub clear: Option<Value>,
+    /// The entities a reference may point to.
+    pub references: Vec<String>,
+}
+
+/// What values mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ValueType {
+    /// Not known: goes through as it is.
+    #[default]
+    Any,
+    /// True or false.
+    Boolean,
+    /// A calendar day.
+    Date,
+    /// An instant.
+    #[serde(alias = "date_time")]
+    Datetime,
+    /// A number with decimals.
+    Decimal,
+    /// The same, written as text.
+    DecimalText,
+    /// An e-mail address.
+    Email,
+    /// A whole number.
+    Integer,
+    /// Several values of a list.
+    MultiPicklist,
+    /// A phone number.
+    Phone,
+    /// One value of a list.
+    Picklist,
+    /// The id of another record.
+    Reference,
+    /// Text.
+    Text,
+    /// A web address.
+    Url,
+}
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WireFormat {
+    /// `2026-11-24`.
+    Date,
+    /// Thousandths of seconds since 1970.
+    EpochMilliseconds,
+    /// Seconds since 1970.
+    EpochSeconds,
+    /// `2026-11-24T10:00:00.123Z`.
+    Rfc3339,
+    /// `2026-11-24T10:00:00Z`; fractions are not kept.
+    #[default]
+    Rfc3339Seconds,
+    /// `2026-11-24 10:00:00`, in UTC.
+    Sql,
+}
+
+/// What an answer means.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ErrorRule {
+    /// The statuses it is about; none: every one that is not 2xx. Name 200 to catch failures that hide in a success.
+    #[serde(default)]
+    pub status: Vec<StatusMatch>,
+    /// The operations it is about (`get`, `search`, `create`, `update`, `upsert`, `delete`, `bulk`, `changes`, `describe`); none: all.
+    #[serde(default)]
+    pub operations: Vec<String>,
+    /// A header that must be there.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// A member of the JSON body that must be there and, with `equals`, hold this value.
+    #[serde(default)]
+    pub path: Option<Paths>,
+    /// The value of that member.
+    #[serde(default)]
+    pub equals: Option<Value>,
+    /// A text that must occur in the body, whatever it is.
+    #[serde(default)]
+    pub contains: Option<String>,
+    /// What it means.
+    pub class: ErrorClass,
+    /// How long to wait, for classes that are tried again.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+    /// A sentence for people.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// Statuses: one (`404`) or a hundred (`5xx`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum StatusMatch {
+    /// One.
+    Code(u16),
+    /// `2xx` to `5xx`.
+    Family(String),
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// The credentials are refused; a person has to act.
+    Authentication,
+    /// The request is wrong as it is.
+    Configuration,
+    /// Somebody else wrote in between.
+    Conflict,
+    /// The token has expired: it is renewed, and the request repeated once.
+    Expired,
+    /// The record exists already.
+    Duplicate,
+    /// The record does not exist.
+    NotFound,
+    /// This user may not.
+    Permission,
+    /// The day's allowance is spent.
+    Quota,
+    /// Too many requests just now.
+    RateLimited,
+    /// No failure at all.
+    Success,
+    /// Passes by itself.
+    Transient,
+    /// A field's value is refused.
+    Validation,
+}
+
+/// How long to wait before the next try.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Wait {
+    /// A header: seconds or an HTTP date, or with a unit of its own.
+    Header(String),
+    /// A header with thousandths of seconds.
+    HeaderMilliseconds(String),
+    /// A member of the body, in seconds.
+    Path(Paths),
+    /// So many seconds.
+    Seconds(u64),
+}
+
+/// Where an error's own words stand in its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ErrorBody {
+    /// The sentence. Default: `message`, `error_description`, `error.message`, `error`, `errors.0.message`, `detail`, `title`.
+    pub message: Option<Paths>,
+    /// The code. Default: `code`, `errorCode`, `error.code`, `errors.0.code`, `error`.
+    pub code: Option<Paths>,
+    /// The header with the request's id. Default: `x-request-id`, `request-id`, `x-correlation-id`.
+    pub request_id: Option<String>,
+    /// The id of the record that is in the way of a create.
+    pub duplicate: Option<Paths>,
+    /// The fields that were refused.
+    pub fields: Option<FieldErrors>,
+}
+
+/// The fields an error names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FieldErrors {
+    /// The list, or an object whose keys are the fields.
+    pub list: Paths,
+    /// The field's name, from an entry of the list.
+    pub name: Paths,
+    /// The code, from an entry.
+    pub code: Option<Paths>,
+}
+
+/// Where the allowance stands in the headers of answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RateSpec {
+    /// The header with the allowance of a window.
+    pub limit: Option<String>,
+    /// The header with what is left of it.
+    pub remaining: Option<String>,
+    /// How long a window lasts, in seconds.
+    pub window: Option<u64>,
+    /// A header that asks for a pause of so many seconds although the request was answered.
+    pub backoff: Option<String>,
+    /// The header with the wait of a refused request. Default: `Retry-After`.
+    pub retry_after: Option<String>,
+    /// The same in thousandths of seconds.
+    pub retry_after_milliseconds: bool,
+}
+
+/// The fields of an entity, asked from the API.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SchemaSpec {
+    /// The path, with `{entity}`.
+    pub path: String,
+    /// The list of fields, or an object whose keys are their names.
+    #[serde(default)]
+    pub fields: Paths,
+    /// The name, from a field.
+    #[serde(default)]
+    pub name: Option<Paths>,
+    /// The label, from a field.
+    #[serde(default)]
+    pub label: Option<Paths>,
+    /// The type, from a field.
+    #[serde(default, rename = "type")]
+    pub kind: Option<Paths>,
+    /// What the API's types mean here.
+    #[serde(default)]
+    pub types: BTreeMap<String, ValueType>,
+    /// The options, from a field: a list of texts, or of objects with `option`.
+    #[serde(default)]
+    pub options: Option<Paths>,
+    /// The value, from an option that is an object.
+    #[serde(default)]
+    pub option: Option<Paths>,
+    /// True if the field must be filled, from a field; or the list of required names, from the answer.
+    #[serde(default)]
+    pub required: Option<Paths>,
+    /// True if the field cannot be written, from a field.
+    #[serde(default)]
+    pub read_only: Option<Paths>,
+    /// True if no two records can hold the same value, from a field.
+    #[serde(default)]
+    pub unique: Option<Paths>,
+    /// The longest text, from a field.
+    #[serde(default)]
+    pub max_length: Option<Paths>,
+}
+
+/// How the CRM's webhooks are verified and read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct WebhookSpec {
+    /// The name of the secret: the HMAC key, the value of the header, or the password of `user`.
+    pub secret: Option<String>,
+    /// The header with the signature, or with the secret itself.
+    pub header: Option<String>,
+    /// `hmac` (default), `timestamped` (`t=…,v1=…`), `standard` (Standard Webhooks), `header`, `basic`.
+    pub style: Option<String>,
+    /// The user of `basic`.
+    pub user: Option<String>,
+    /// What stands before the signature, e.g. `sha256=`.
+    pub prefix: Option<String>,
+    /// The signature is base64 instead of hex.
+    pub base64: bool,
+    /// The header with the time of the signature, in seconds.
+    pub time_header: Option<String>,
+    /// What is signed, piece by piece: `body`, `timestamp`, `url`, `method`, or any other text as it is.
+    pub signed: Vec<String>,
+    /// The events.
+    #[cfg_attr(feature = "json-schema", schemars(with = "Value"))]
+    pub events: JsonEvents,
+}
+
+impl Definition {
+    /// What is known of `entity`; `None` if the definition names others and not this one.
+    pub fn entity(&self, entity: &str) -> Option<&EntitySpec> {
+        if self.entities.is_empty() { Some(&self.defaults) } else { self.entities.get(entity) }
+    }
+}
+
+impl EntitySpec {
+    pub(super) fn id_paths(&self) -> std::borrow::Cow<'_, Paths> {
+        self.id.as_ref().map_or_else(|| std::borrow::Cow::Owned(Paths::from("id")), std::borrow::Cow::Borrowed)
+    }
+
+    /// The name of the id in filters: the last step of its first path.
+    pub(super) fn id_name(&self) -> &str {
+        let path = self.id.as_ref().and_then(|paths| paths.all().first()).map_or("id", String::as_str);
+        path.rsplit(['/', '.']).next().filter(|name| !name.is_empty()).unwrap_or("id")
+    }
+}

@@ -1,0 +1,297 @@
+//! One page of a list.
+
+use http::StatusCode;
+use http::header::{CONTENT_RANGE, HeaderName, HeaderValue, LINK, RANGE};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::custom::adapter::Custom;
+use crate::custom::definition::EntitySpec;
+use crate::custom::filter::FilterTarget;
+use crate::custom::operation::SearchOp;
+use crate::custom::paging::{NextFrom, PageTarget, Paging, content_range, link};
+use crate::custom::pointer::{Paths, at, plain, put};
+use crate::custom::request::Draft;
+use crate::error::{Error, Result};
+use crate::model::Entity;
+use crate::rest::{Answer, Call};
+
+/// Where the next page is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Place {
+    /// The last id of the page before.
+    Key(String),
+    /// Path and query.
+    Link(String),
+    /// A page number or an offset.
+    Number(u64),
+    /// A cursor of the API's.
+    Token(String),
+}
+
+/// A page as it came.
+pub(super) struct Listed {
+    pub(super) items: Vec<Value>,
+    pub(super) next: Option<Place>,
+    pub(super) total: Option<u64>,
+}
+
+/// What is asked for.
+pub(super) struct Listing<'a> {
+    pub(super) operation: &'static str,
+    pub(super) entity: &'a Entity,
+    pub(super) spec: &'a EntitySpec,
+    pub(super) op: &'a SearchOp,
+    pub(super) path: Option<&'a str>,
+    pub(super) params: Vec<(String, String)>,
+    pub(super) document: Option<(FilterTarget, Value)>,
+    pub(super) page_size: Option<u32>,
+    pub(super) place: Option<Place>,
+}
+
+impl Custom {
+    pub(super) async fn list(&self, listing: Listing<'_>) -> Result<Listed> {
+        let (op, place) = (listing.op, listing.place.clone());
+        let size = match (op.paging.size(), listing.page_size) {
+            (Some(own), Some(wish)) => Some(own.min(wish.max(1))),
+            (own, wish) => own.or(wish),
+        };
+        let call = match &place {
+            Some(Place::Link(path)) => Call::new(listing.operation, http::Method::GET, path.clone()).read_only(),
+            _ => self.page_call(&listing, size)?,
+        };
+        let call = if matches!(op.paging, Paging::Range { .. }) { call.accept(StatusCode::RANGE_NOT_SATISFIABLE) } else { call };
+        let answer = self.send(&call).await?;
+        if matches!(op.paging, Paging::Range { .. }) && answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(Listed { items: Vec::new(), next: None, total: None });
+        }
+        let body: Value = answer.json()?;
+        let total = op.total.as_ref().and_then(|path| path.number(&body)).or_else(|| {
+            let header = op.total_header.as_deref().and_then(|name| answer.headers().get(name));
+            header.and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        });
+        let next = self.shared.hooks.next_page(listing.entity, &answer).map(|next| next.map(Place::Link));
+        let paths = op.records.as_ref().or(listing.spec.records.as_ref()).cloned().unwrap_or_default();
+        let items = items(&body, &paths)?;
+        let next = match next {
+            Some(next) => next,
+            None => self.next_place(&listing, &answer, &body, &items, size, total).await?,
+        };
+        if next.is_some() && next == place {
+            return Err(Error::decode("the API names the same page again as the next one; the list was not read to its end"));
+        }
+        let items = match &op.item {
+            None => items,
+            Some(path) => {
+                let missing = || Error::decode(format!("an entry of the list has no record at {}", path.told()));
+                items.iter().map(|entry| path.find(entry).cloned().ok_or_else(missing)).collect::<Result<_>>()?
+            }
+        };
+        Ok(Listed { items, next, total })
+    }
+
+    fn page_call(&self, listing: &Listing<'_>, size: Option<u32>) -> Result<Call> {
+        let op = listing.op;
+        let names = self.shared.names().with("entity", listing.entity.as_str());
+        let mut body = op.body.as_ref().map(|body| crate::custom::template::fill(body, &names, &std::collections::BTreeMap::new()));
+        let mut body = body.take().transpose().map_err(|name| Error::config(format!("{name:?} stands for nothing in the body")))?;
+        let mut params = listing.params.clone();
+        let mut add = |target: PageTarget, name: &str, value: Value| -> Result<()> {
+            match target {
+                PageTarget::Query => params.push((name.to_owned(), plain(&value).unwrap_or_default())),
+                PageTarget::Body => {
+                    let blocked = || Error::config(format!("the body has something else where {name:?} goes"));
+                    put(body.get_or_insert(Value::Null), name, value).ok_or_else(blocked)?;
+                }
+            }
+            Ok(())
+        };
+        let mut range = None;
+        match &op.paging {
+            Paging::None => {}
+            Paging::Cursor { param, target, size_param, .. } | Paging::Keyset { param, target, size_param, .. } => {
+                match &listing.place {
+                    Some(Place::Token(token) | Place::Key(token)) => add(*target, param, token.as_str().into())?,
+                    Some(_) => return Err(Error::config("the cursor belongs to another query")),
+                    None => {}
+                }
+                if let (Some(name), Some(size)) = (size_param, size) {
+                    add(*target, name, size.into())?;
+                }
+            }
+            Paging::NextLink { size_param, .. } => {
+                if let (Some(name), Some(size)) = (size_param, size) {
+                    add(PageTarget::Query, name, size.into())?;
+                }
+            }
+            Paging::Offset { param, size_param, target, .. } => {
+                add(*target, param, self.number(listing, 0)?.into())?;
+                if let Some(size) = size {
+                    add(*target, size_param, size.into())?;
+                }
+            }
+            Paging::PageNumber { param, first, size_param, target, .. } => {
+                add(*target, param, self.number(listing, *first)?.into())?;
+                if let (Some(name), Some(size)) = (size_param, size) {
+                    add(*target, name, size.into())?;
+                }
+            }
+            Paging::Range { unit, size: own } => {
+                let from = self.number(listing, 0)?;
+                let to = from.saturating_add(u64::from(size.unwrap_or(*own))).saturating_sub(1);
+                range = Some(format!("{unit}={from}-{to}"));
+            }
+        }
+        match &listing.document {
+            None => {}
+            Some((FilterTarget::Param(name), document)) => {
+                let text = document.as_str().map_or_else(|| document.to_string(), ToOwned::to_owned);
+                params.push((name.clone(), text));
+            }
+            Some((FilterTarget::Body(path), document)) => {
+                let body = body.get_or_insert(Value::Null);
+                match (path.as_str(), &mut *body, document) {
+                    ("", Value::Object(members), Value::Object(more)) => members.extend(more.clone()),
+                    (path, body, document) => {
+                        put(body, path, document.clone())
+                            .ok_or_else(|| Error::config("the body has something else where the conditions go"))?;
+                    }
+                }
+            }
+        }
+        let method = op.method.as_deref().unwrap_or("GET");
+        let path = listing.path.or(op.path.as_deref()).or(listing.spec.path.as_deref()).unwrap_or("/{entity}");
+        let posts = !method.eq_ignore_ascii_case("GET");
+        let draft = Draft {
+            operation: listing.operation,
+            method,
+            path,
+            params,
+            query: &op.query,
+            headers: &op.headers,
+            body: body.or_else(|| posts.then(|| Value::Object(serde_json::Map::new()))),
+            encoding: listing.spec.encoding,
+            read_only: true,
+        };
+        let call = self.shared.call(draft, &names)?;
+        Ok(match range {
+            Some(range) => {
+                let value = HeaderValue::try_from(range).map_err(|_| Error::config("the unit of a range cannot stand in a header"))?;
+                call.header(RANGE, value)
+            }
+            None => call,
+        })
+    }
+
+    fn number(&self, listing: &Listing<'_>, first: u64) -> Result<u64> {
+        match &listing.place {
+            None => Ok(first),
+            Some(Place::Number(number)) => Ok(*number),
+            Some(_) => Err(Error::config("the cursor belongs to another query")),
+        }
+    }
+
+    async fn next_place(
+        &self,
+        listing: &Listing<'_>,
+        answer: &Answer,
+        body: &Value,
+        items: &[Value],
+        size: Option<u32>,
+        total: Option<u64>,
+    ) -> Result<Option<Place>> {
+        let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        let short = size.is_some_and(|size| count < u64::from(size));
+        let more = |path: &Option<Paths>| -> Option<bool> { path.as_ref()?.find(body).map(truthy) };
+        // A member that is named and absent means "no more" to some APIs and nothing to others: it decides only where it is.
+        Ok(match &listing.op.paging {
+            Paging::None => None,
+            Paging::Cursor { next, has_more, .. } => {
+                let token = self.named(next, answer, body).filter(|_| more(has_more) != Some(false));
+                token.map(Place::Token)
+            }
+            Paging::NextLink { next, .. } => match self.named(next, answer, body) {
+                Some(url) => Some(Place::Link(self.client(listing.operation).link(&url).await?)),
+                None => None,
+            },
+            Paging::Keyset { key, has_more, .. } => {
+                let ended = items.is_empty() || more(has_more).map_or(short, |more| !more);
+                let last = items.last().filter(|_| !ended);
+                let path = key.clone().unwrap_or_else(|| listing.spec.id_paths().into_owned());
+                match last {
+                    None => None,
+                    Some(last) => {
+                        let key = path.text(last);
+                        let key =
+                            key.ok_or_else(|| Error::decode(format!("the last record of a page has no {} to go on from", path.told())))?;
+                        Some(Place::Key(key))
+                    }
+                }
+            }
+            Paging::Offset { has_more, .. } => {
+                let at = self.number(listing, 0)?.saturating_add(count);
+                let goes_on = more(has_more).or_else(|| total.map(|total| at < total)).unwrap_or(!short);
+                (goes_on && count > 0).then_some(Place::Number(at))
+            }
+            Paging::PageNumber { first, pages, has_more, .. } => {
+                let number = self.number(listing, *first)?;
+                let read = number.saturating_sub(*first).saturating_add(1);
+                let by_pages = || pages.as_ref().and_then(|path| path.number(body)).map(|pages| read < pages);
+                let by_total = || total.zip(size).map(|(total, size)| read.saturating_mul(u64::from(size)) < total);
+                let goes_on = more(has_more).or_else(by_pages).or_else(by_total).unwrap_or(!short);
+                (goes_on && count > 0).then_some(Place::Number(number.saturating_add(1)))
+            }
+            Paging::Range { .. } => {
+                let told = answer.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
+                let at = match told {
+                    Some((Some(last), _)) => last.saturating_add(1),
+                    _ => self.number(listing, 0)?.saturating_add(count),
+                };
+                let goes_on = told.and_then(|(_, total)| total).map_or(!short, |total| at < total);
+                (goes_on && count > 0).then_some(Place::Number(at))
+            }
+        })
+    }
+
+    fn named(&self, next: &NextFrom, answer: &Answer, body: &Value) -> Option<String> {
+        let header = |name: &HeaderName| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let text = match next {
+            NextFrom::Header(name) => header(&HeaderName::try_from(name.as_str()).ok()?).map(ToOwned::to_owned),
+            NextFrom::Link(relation) => {
+                let mut links = answer.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+                links.find_map(|text| link(text, relation)).map(ToOwned::to_owned)
+            }
+            NextFrom::Path(path) => path.text(body),
+        };
+        text.filter(|text| !text.is_empty())
+    }
+}
+
+fn truthy(value: &Value) -> bool {
+    match value {
+        Value::Bool(is) => *is,
+        Value::Null => false,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !matches!(text.as_str(), "" | "false" | "0"),
+        _ => true,
+    }
+}
+
+/// The list. Null is an empty one; an envelope may differ between paged and unpaged answers.
+fn items(body: &Value, paths: &Paths) -> Result<Vec<Value>> {
+    let mut null = false;
+    for path in paths.all() {
+        match at(body, path) {
+            Some(Value::Array(items)) => return Ok(items.clone()),
+            Some(Value::Null) => null = true,
+            _ => {}
+        }
+    }
+    if null {
+        return Ok(Vec::new());
+    }
+    let place = paths.told();
+    let place = if place.is_empty() { "the top level".to_owned() } else { place };
+    Err(Error::decode(format!("the answer has no list at {place}")))
+}
