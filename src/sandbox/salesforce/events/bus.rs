@@ -88,6 +88,7 @@ pub(crate) struct Refusal {
 }
 
 /// A scripted end of Pub/Sub calls.
+#[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
 #[derive(Clone, Debug)]
 pub(crate) struct Breakage {
     pub(crate) method: Option<String>,
@@ -120,6 +121,7 @@ pub(crate) struct Bus {
     pub(crate) shapes: BTreeMap<String, Arc<Shape>>,
     pub(crate) schemas: BTreeMap<String, Arc<Shape>>,
     /// Pub/Sub calls so far.
+    #[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
     calls: u64,
     wakers: Vec<Waker>,
 }
@@ -205,6 +207,7 @@ impl Bus {
     }
 
     /// The number of a new Pub/Sub call.
+    #[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
     pub(crate) fn call(&mut self) -> u64 {
         self.calls += 1;
         self.calls

@@ -36,6 +36,7 @@ pub(crate) enum EventField {
 }
 
 impl EventField {
+    #[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Compound { name, .. } => name,
@@ -50,6 +51,7 @@ pub(crate) struct Shape {
     /// `LeadChangeEvent`, `Signal__e`.
     pub(crate) event: String,
     /// A change event has a header before these fields.
+    #[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
     pub(crate) change: bool,
     pub(crate) fields: Vec<EventField>,
     /// Changes with the fields.
@@ -275,6 +277,7 @@ impl Shape {
     }
 
     /// Field names as bitmaps over the schema: `0x400800` for fields of the event, `4-0x01` for parts of the compound at 4.
+    #[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
     pub(crate) fn bitmaps(&self, names: &[String]) -> Vec<String> {
         let mut top = Vec::new();
         let mut nested: Vec<(usize, Vec<u8>)> = Vec::new();
@@ -301,6 +304,7 @@ impl Shape {
     }
 }
 
+#[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
 fn set(bits: &mut Vec<u8>, at: usize) {
     if bits.len() <= at / 8 {
         bits.resize(at / 8 + 1, 0);
@@ -311,6 +315,7 @@ fn set(bits: &mut Vec<u8>, at: usize) {
 }
 
 /// The first byte is the least significant one.
+#[cfg_attr(not(feature = "sandbox-pubsub"), allow(dead_code, reason = "only the Pub/Sub face asks"))]
 fn hex(bits: &[u8]) -> String {
     bits.iter().rev().fold("0x".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02X}");
