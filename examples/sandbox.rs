@@ -57,6 +57,27 @@ async fn stopped() {
     }
 }
 
+/// Sends outbound messages as they become due.
+#[cfg(feature = "reqwest")]
+async fn post(sandbox: &Sandbox, base: &str) -> String {
+    let transport = match crm_sync::http::ReqwestTransport::loopback() {
+        Ok(transport) => transport,
+        Err(error) => return error.to_string(),
+    };
+    loop {
+        if let Err(error) = sandbox.send_outbound(&transport, base).await {
+            return error.to_string();
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// Without a transport nothing can be sent.
+#[cfg(not(feature = "reqwest"))]
+async fn post(_: &Sandbox, _: &str) -> String {
+    std::future::pending().await
+}
+
 async fn run(flags: Flags) -> Result<(), String> {
     let host = Host::tokio();
     let sandbox = match &flags.data {
@@ -67,10 +88,34 @@ async fn run(flags: Flags) -> Result<(), String> {
         .await
         .map_err(|error| format!("could not listen on port {}: {error}", flags.port))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let access = serde_json::json!({"salesforce": sandbox.salesforce(&format!("http://{address}"))});
+    let base = format!("http://{address}");
+    #[cfg(feature = "sandbox-pubsub")]
+    let pubsub = {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| format!("could not listen: {error}"))?;
+        sandbox.pubsub(listener).map_err(|error| error.to_string())?
+    };
+    #[cfg_attr(not(feature = "sandbox-pubsub"), allow(unused_mut, reason = "only the Pub/Sub face adds to it"))]
+    let mut access = serde_json::json!({"salesforce": sandbox.salesforce(&base)});
+    #[cfg(feature = "sandbox-pubsub")]
+    {
+        // Clients want the certificate authority as a file.
+        let dir = flags.data.clone().unwrap_or_else(std::env::temp_dir);
+        let path = dir.join(format!("sandbox-pubsub-{}.pem", address.port()));
+        std::fs::write(&path, pubsub.ca_pem()).map_err(|error| format!("could not write {}: {error}", path.display()))?;
+        if let Some(part) = access.get_mut("salesforce").and_then(serde_json::Value::as_object_mut) {
+            part.insert("pubsub_ca_pem".to_owned(), path.display().to_string().into());
+        }
+    }
     let mut out = std::io::stdout();
     writeln!(out, "{access}").and_then(|()| out.flush()).map_err(|error| format!("could not write to stdout: {error}"))?;
-    sandbox.serve(listener, stopped()).await.map_err(|error| error.to_string())
+    #[cfg(feature = "sandbox-pubsub")]
+    let serving = sandbox.serve_with_pubsub(listener, pubsub, stopped());
+    #[cfg(not(feature = "sandbox-pubsub"))]
+    let serving = sandbox.serve(listener, stopped());
+    tokio::select! {
+        result = serving => result.map_err(|error| error.to_string()),
+        error = post(&sandbox, &base) => Err(error),
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -88,6 +88,14 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
             world.salesforce.auth.expire_all();
             world.commit().map_or_else(|error| refuse(&error), |()| done)
         }
+        (["events"], &Method::GET) => Reply::ok(world.salesforce.events_state(now)),
+        (["events"], &Method::POST) => match serde_json::from_slice(&call.body) {
+            Ok(script) => {
+                let result = world.salesforce.script(now, script).and_then(|()| world.commit());
+                result.map_or_else(|error| refuse(&error), |()| done)
+            }
+            Err(error) => bad(format!("this is not an event script: {error}")),
+        },
         (["clock"], &Method::GET) => Reply::ok(json!({"now": now})),
         (["convert"], &Method::POST) => {
             let conversion = match serde_json::from_slice(&call.body) {
@@ -144,7 +152,7 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
         }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            json!({"error": "the sandbox has state, requests, faults, options, automations, tokens, clock, convert, recycle_bin, undelete/{object}/{id} and \
+            json!({"error": "the sandbox has state, requests, faults, options, events, automations, tokens, clock, convert, recycle_bin, undelete/{object}/{id} and \
                              records/{object}[/{id}]"}),
         ),
     }

@@ -1,8 +1,12 @@
 //! The sandbox as its user sees it.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -16,11 +20,14 @@ use crate::model::{Fields, RecordId};
 use crate::sandbox::admin;
 use crate::sandbox::call::{Call, Reply};
 use crate::sandbox::encoding;
-use crate::sandbox::fault::Fault;
+use crate::sandbox::fault::{Fault, FaultKind};
 use crate::sandbox::log::Log;
-use crate::sandbox::salesforce::{Conversion, Converted, FieldDef, ObjectDef, Options};
+use crate::sandbox::salesforce::{Conversion, Converted, Ended, EventScript, FieldDef, Held, ObjectDef, Options};
 use crate::sandbox::transport::InProcess;
 use crate::sandbox::world::{Face, Outcome, World};
+
+/// How often a long poll looks whether its session still holds.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// A world of pretend CRMs. Clones share it.
 #[derive(Clone)]
@@ -43,6 +50,14 @@ pub struct SalesforceAccess {
     pub client_secret: String,
     /// The first refresh token.
     pub refresh_token: String,
+    /// Where the Pub/Sub API is reached, if it is: `https://localhost:4001`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pubsub_url: Option<String>,
+    /// The certificate authority that the Pub/Sub API's certificate is from, in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pubsub_ca_pem: Option<String>,
+    /// The org's id, which Pub/Sub calls carry as `tenantid`.
+    pub organization_id: String,
 }
 
 /// Not the credentials.
@@ -104,6 +119,10 @@ impl Sandbox {
         Ok(Self { host, world: Arc::new(Mutex::new(world)) })
     }
 
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,12 +144,16 @@ impl Sandbox {
     pub fn salesforce(&self, base_url: &str) -> SalesforceAccess {
         let world = self.world();
         let auth = &world.salesforce.auth;
+        let pubsub = world.salesforce.events.pubsub.clone();
         SalesforceAccess {
             instance_url: base_url.trim_end_matches('/').to_owned(),
             access_token: auth.access_token.clone(),
             client_id: auth.client_id.clone(),
             client_secret: auth.client_secret.clone(),
             refresh_token: auth.refresh_token.clone(),
+            pubsub_url: pubsub.as_ref().map(|(url, _)| url.clone()),
+            pubsub_ca_pem: pubsub.map(|(_, pem)| pem),
+            organization_id: world.salesforce.org.clone(),
         }
     }
 
@@ -253,6 +276,16 @@ impl Sandbox {
         world.commit()
     }
 
+    /// Does something to the event bus, as `POST /_sandbox/events` does.
+    ///
+    /// # Errors
+    /// `Config` if the script names something the org does not have; `Store` if it cannot be kept.
+    pub fn script(&self, script: EventScript) -> Result<()> {
+        let mut world = self.world();
+        world.salesforce.script(self.host.now(), script)?;
+        world.commit()
+    }
+
     /// Ends every session at once; refresh tokens stay good.
     ///
     /// # Errors
@@ -319,6 +352,48 @@ impl Sandbox {
             self.host.sleep(hit.delay).await;
             call.now = self.host.now();
         }
-        self.world().run(face, &mut call, hit.kind.as_ref())
+        let result = self.world().run(face, &mut call, hit.kind.as_ref());
+        match result {
+            Ok(outcome) => outcome,
+            Err(held) => self.hold(&held, call, hit.kind.as_ref()).await,
+        }
+    }
+
+    /// A long poll: waits until it has something to say. Dropping it leaves the session as if its answer had been lost.
+    async fn hold(&self, held: &Held, mut call: Call, fault: Option<&FaultKind>) -> Outcome {
+        loop {
+            let mut sleep = pin!(self.host.sleep(TICK));
+            let mut yielded = false;
+            let ended = poll_fn(|context| {
+                let mut world = self.world();
+                let now = self.host.now();
+                // What the clock does by itself may be what the client waits for; a failure shows in the next request.
+                let _ = world.advance(now);
+                if let Some(ended) = world.salesforce.poll_held(held, now) {
+                    return Poll::Ready(Some(ended));
+                }
+                world.salesforce.events.register(context.waker());
+                drop(world);
+                // On a manual clock the sleep is over at once: whoever shares the thread gets a turn first.
+                if !std::mem::replace(&mut yielded, true) {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                sleep.as_mut().poll(context).map(|()| None)
+            })
+            .await;
+            let mut world = self.world();
+            match ended {
+                None => {}
+                Some(Ended::Cut) => {
+                    world.remember(&call, 0);
+                    return Outcome::Dropped;
+                }
+                Some(Ended::Reply(reply)) => {
+                    call.now = self.host.now();
+                    return world.finish(&call, fault, Ok(()), reply);
+                }
+            }
+        }
     }
 }

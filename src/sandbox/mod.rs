@@ -23,7 +23,8 @@
 //!
 //! The Salesforce face answers at the root (`/services/...`) and below `/salesforce`. Below `/_sandbox/` the sandbox itself is
 //! reached: `GET state`, `DELETE state`, `GET requests`, `DELETE requests`, `GET`, `POST` and `DELETE faults`, `GET` and `POST
-//! options`, `GET clock`, and `GET`, `POST`, `PATCH` and `DELETE records/{object}[/{id}]` to edit as another user of the org;
+//! options`, `GET` and `POST events` (an [`EventScript`] as JSON), `GET clock`, and `GET`, `POST`, `PATCH` and `DELETE
+//! records/{object}[/{id}]` to edit as another user of the org;
 //! `POST undelete/{object}/{id}` and `DELETE recycle_bin`; `POST convert` converts a lead (a [`Conversion`] as JSON); `GET`,
 //! `POST` and `DELETE automations` are the org's validation rules and triggers (an [`Automation`] as JSON).
 //!
@@ -38,9 +39,12 @@
 mod admin;
 mod api;
 mod call;
+mod courier;
 mod encoding;
 mod fault;
 mod log;
+#[cfg(feature = "sandbox-pubsub")]
+mod pubsub;
 mod salesforce;
 mod serve;
 mod store;
@@ -49,7 +53,9 @@ mod world;
 
 pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
+#[cfg(feature = "sandbox-pubsub")]
+pub use pubsub::PubSub;
 pub use salesforce::{
-    AssignmentEntry, Automation, AutomationKind, BulkOptions, Conversion, Converted, DuplicateRule, FieldDef, FieldKind, ObjectDef,
-    Options, RuleAction,
+    AssignmentEntry, Automation, AutomationKind, BulkOptions, Conversion, Converted, DuplicateRule, EventScript, FieldDef, FieldKind,
+    ObjectDef, Options, OutboundDelivery, RuleAction,
 };

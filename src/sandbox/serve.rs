@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::FuturesUnordered;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -69,39 +69,47 @@ impl Sandbox {
     /// # Errors
     /// [`ErrorKind::Network`] if the listener breaks for good.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future) -> Result<()> {
-        let mut shutdown = pin!(shutdown);
-        let mut connections: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-        let mut failures = 0u32;
-        poll_fn(|context| {
-            if shutdown.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            loop {
-                match listener.poll_accept(context) {
-                    Poll::Ready(Ok((stream, _))) => {
-                        failures = 0;
-                        connections.push(Box::pin(connection(self.clone(), stream)));
-                    }
-                    // A client that gave up in the queue is no reason to stop.
-                    Poll::Ready(Err(error)) => {
-                        failures += 1;
-                        if failures > 100 {
-                            return Poll::Ready(Err(
-                                Error::new(ErrorKind::Network, "the sandbox can accept no connection").with_source(error)
-                            ));
-                        }
-                    }
-                    Poll::Pending => break,
-                }
-            }
-            while let Poll::Ready(Some(())) = connections.poll_next_unpin(context) {}
-            Poll::Pending
-        })
-        .await
+        until(shutdown, accept(&listener, |stream| Box::pin(connection(self.clone(), stream)))).await
     }
 }
 
-async fn connection(sandbox: Sandbox, stream: TcpStream) {
+/// Runs until either ends.
+pub(crate) async fn until(shutdown: impl Future, serving: impl Future<Output = Result<()>>) -> Result<()> {
+    match select(pin!(shutdown), pin!(serving)).await {
+        Either::Left(_) => Ok(()),
+        Either::Right((result, _)) => result,
+    }
+}
+
+/// Accepts connections and drives them; ends only if the listener breaks for good.
+pub(crate) async fn accept(listener: &TcpListener, connect: impl Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync) -> Result<()> {
+    let mut connections: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+    let mut failures = 0u32;
+    poll_fn(|context| {
+        loop {
+            match listener.poll_accept(context) {
+                Poll::Ready(Ok((stream, _))) => {
+                    failures = 0;
+                    connections.push(connect(stream));
+                }
+                // A client that gave up in the queue is no reason to stop.
+                Poll::Ready(Err(error)) => {
+                    failures += 1;
+                    if failures > 100 {
+                        return Poll::Ready(Err(Error::new(ErrorKind::Network, "the sandbox can accept no connection").with_source(error)));
+                    }
+                }
+                Poll::Pending => break,
+            }
+        }
+        while let Poll::Ready(Some(())) = connections.poll_next_unpin(context) {}
+        Poll::Pending
+    })
+    .await
+}
+
+/// Answers the requests of one connection.
+pub(crate) async fn connection(sandbox: Sandbox, stream: TcpStream) {
     // Small answers must not wait for the client's acknowledgement; without the option it is only slower.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request| answer(sandbox.clone(), request));

@@ -41,6 +41,9 @@ struct Table {
 /// One changed row: entity, id, and the row as it is now (`None` if it is gone).
 pub(crate) type Changed<'a> = (&'a str, &'a str, Option<&'a Row>);
 
+/// One changed row: entity, id, the row as it was at the last commit and as it is now.
+pub(crate) type Edit<'a> = (&'a str, &'a str, Option<&'a Row>, Option<&'a Row>);
+
 /// All rows of a face.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
@@ -151,6 +154,13 @@ impl Tables {
     pub(crate) fn changes(&self) -> Vec<Changed<'_>> {
         let touched: BTreeSet<(&str, &str)> = self.journal.iter().map(|(entity, id, _)| (entity.as_str(), id.as_str())).collect();
         touched.into_iter().map(|(entity, id)| (entity, id, self.get(entity, id))).collect()
+    }
+
+    /// The rows that have changed since the last commit, each once, in the order in which they were first touched.
+    pub(crate) fn edits(&self) -> Vec<Edit<'_>> {
+        let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let first = self.journal.iter().filter(|(entity, id, _)| seen.insert((entity, id)));
+        first.map(|(entity, id, old)| (entity.as_str(), id.as_str(), old.as_ref(), self.get(entity, id))).collect()
     }
 
     /// Forgets how to undo.

@@ -13,7 +13,7 @@ use crate::sandbox::call::{Call, Reply};
 use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
 use crate::sandbox::log::Log;
-use crate::sandbox::salesforce::Salesforce;
+use crate::sandbox::salesforce::{Held, Polled, Salesforce};
 
 /// So many requests are remembered.
 const REMEMBERED: usize = 100_000;
@@ -97,6 +97,7 @@ impl World {
 
     /// Makes what has changed last; if that fails, it has not happened.
     pub(crate) fn commit(&mut self) -> Result<()> {
+        self.salesforce.publish();
         if !self.salesforce.is_dirty() {
             return Ok(());
         }
@@ -108,6 +109,7 @@ impl World {
             return Err(error);
         }
         self.salesforce.committed();
+        self.salesforce.events.wake();
         Ok(())
     }
 
@@ -125,14 +127,14 @@ impl World {
         Ok(())
     }
 
-    /// Answers a request to a face, as the fault wants it.
-    pub(crate) fn run(&mut self, face: Face, call: &mut Call, fault: Option<&FaultKind>) -> Outcome {
+    /// Answers a request to a face, as the fault wants it; or says what the answer must wait for.
+    pub(crate) fn run(&mut self, face: Face, call: &mut Call, fault: Option<&FaultKind>) -> Result<Outcome, Box<Held>> {
         // What cannot be kept shows when the request's own changes are committed.
         let advanced = self.advance(call.now);
         let early = match fault {
             Some(FaultKind::DropBefore) => {
                 self.remember(call, 0);
-                return Outcome::Dropped;
+                return Ok(Outcome::Dropped);
             }
             Some(FaultKind::TooManyRequests { retry_after }) => {
                 let reply = Reply::html(StatusCode::TOO_MANY_REQUESTS, "<html><body>Too Many Requests</body></html>");
@@ -173,9 +175,18 @@ impl World {
         let reply = match early {
             Some(reply) => reply,
             None => match face {
+                Face::Salesforce if Salesforce::streams(&call.path) => match self.salesforce.cometd(call) {
+                    Polled::Held(held) => return Err(held),
+                    Polled::Reply(reply) => reply,
+                },
                 Face::Salesforce => self.salesforce.handle(call),
             },
         };
+        Ok(self.finish(call, fault, advanced, reply))
+    }
+
+    /// Makes last what the request has changed, and lets the answer go as the fault wants it.
+    pub(crate) fn finish(&mut self, call: &Call, fault: Option<&FaultKind>, advanced: Result<()>, reply: Reply) -> Outcome {
         let reply = match advanced.and_then(|()| self.commit()) {
             Ok(()) => reply,
             Err(_) => {
@@ -206,7 +217,7 @@ impl World {
         }
     }
 
-    fn remember(&mut self, call: &Call, status: u16) {
+    pub(crate) fn remember(&mut self, call: &Call, status: u16) {
         if self.requests.len() >= REMEMBERED {
             self.requests.pop_front();
         }

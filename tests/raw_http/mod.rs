@@ -142,6 +142,11 @@ impl Org {
         rows.iter().map(|row| row[field].as_str().unwrap_or("").to_owned()).collect()
     }
 
+    /// The clock, in seconds since 1970.
+    pub fn clock_now(&self) -> i64 {
+        crm_sync::host::Clock::now(self.clock.as_ref()).as_second()
+    }
+
     pub fn lead(&self, last: &str) -> String {
         let answer = self.post("/sobjects/Lead", json!({"LastName": last, "Company": "Acme"}));
         assert_eq!(answer.status, 201, "{}", answer.body);

@@ -106,6 +106,7 @@ impl Salesforce {
     pub(crate) fn edit_convert(&mut self, now: Timestamp, conversion: &Conversion) -> Result<Converted> {
         let mark = self.tables.mark();
         let write = self.by_hand(now);
+        self.events.begin_by_hand(now, &self.other);
         let result = self.convert(&write, conversion);
         self.settle(mark, result)
     }

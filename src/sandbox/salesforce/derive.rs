@@ -62,7 +62,10 @@ impl Salesforce {
                 set(row, "IsClosed", closed);
             }
             "CampaignMember" => self.member(write, old, row)?,
-            "PushTopic" => self.push_topic(row)?,
+            "StreamingChannel" if !row.text("Name").is_some_and(|name| name.starts_with("/u/") && name.len() > 3) => {
+                return Err(ApiError::field("INVALID_FIELD", "the name of a streaming channel begins with /u/", &["Name"]));
+            }
+            "PushTopic" => self.push_topic(old.is_none(), row)?,
             _ => {}
         }
         Ok(())
@@ -127,7 +130,7 @@ impl Salesforce {
     }
 
     /// The rules of the Streaming API for a topic's query.
-    fn push_topic(&self, row: &Row) -> Result<(), ApiError> {
+    fn push_topic(&self, new: bool, row: &Row) -> Result<(), ApiError> {
         let text = row.text("Query").unwrap_or_default();
         let refuse = |message: &str| ApiError::field("INVALID_FIELD", message, &["QUERY"]);
         let query = soql::parse(text).map_err(|error| refuse(&error.message))?;
@@ -143,7 +146,7 @@ impl Salesforce {
         if !plan.is_flat() {
             return Err(refuse("a PushTopic query must select Id, and may not follow relationships"));
         }
-        Ok(())
+        self.topic_rules(&query, &plan.object, new)
     }
 
     /// What a new row brings along.

@@ -63,6 +63,7 @@ impl Salesforce {
         let object = self.schema.object(entity).cloned();
         let object = object.ok_or_else(|| Error::config(format!("the sandbox's org has no object {entity}")))?;
         let mark = self.tables.mark();
+        self.events.begin_by_hand(now, &self.other);
         let result = Self::id_of(&object, id).and_then(|id| {
             let row = self.tables.get(&object.name, &id).filter(|row| row.deleted).cloned();
             let mut row = row.ok_or_else(|| ApiError::bad("UNDELETE_FAILED", "the record is not in the recycle bin"))?;

@@ -9,6 +9,7 @@ mod convert;
 mod derive;
 mod describe;
 mod errors;
+mod events;
 mod ids;
 mod jwt;
 mod members;
@@ -29,6 +30,13 @@ mod validate;
 
 pub use automation::{Automation, AutomationKind};
 pub use convert::{Conversion, Converted};
+pub(crate) use events::acknowledges;
+#[cfg(feature = "sandbox-pubsub")]
+pub(crate) use events::{Change, Channel, EventField, KINDS, Payload, Shape, uuid};
+pub(crate) use events::{Ended, Held, Polled};
+pub use events::{EventScript, OutboundDelivery};
 pub use options::{AssignmentEntry, BulkOptions, DuplicateRule, Options, RuleAction};
 pub use schema::{FieldDef, FieldKind, ObjectDef};
 pub(crate) use state::Salesforce;
+#[cfg(feature = "sandbox-pubsub")]
+pub(crate) use validate::stamp_millis;

@@ -92,6 +92,11 @@ impl Auth {
         self.access.get(token).is_some_and(|access| access.expires.is_none_or(|expires| now.as_millisecond() < expires))
     }
 
+    /// Whether a session was not revoked; it may have run out.
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        self.access.contains_key(token)
+    }
+
     /// Ends one session.
     pub(crate) fn expire(&mut self, token: &str) {
         self.access.remove(token);

@@ -366,6 +366,26 @@ pub(crate) fn schema() -> Schema {
         ),
         push_topic(),
         ObjectDef::new(
+            "StreamingChannel",
+            "0M6",
+            vec![
+                text("Name", 80).required().unique().name_field(),
+                text("Description", 255),
+                of("IsDynamic", FieldKind::Boolean).read_only(),
+            ],
+        ),
+        ObjectDef::new(
+            "Lead_Signal__e",
+            "e00",
+            vec![
+                text("Lead_Id__c", 18),
+                text("Signal__c", 255).required(),
+                FieldDef::number("Score__c", 18, 2),
+                of("Seen_At__c", FieldKind::DateTime),
+                of("Is_Test__c", FieldKind::Boolean),
+            ],
+        ),
+        ObjectDef::new(
             "RecordType",
             "012",
             vec![

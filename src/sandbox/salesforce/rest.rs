@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::call::{Reply, param};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
+use crate::sandbox::salesforce::events;
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::rows::{Assign, Write, field_value};
 use crate::sandbox::salesforce::schema::{FieldDef, ObjectDef};
@@ -168,7 +169,13 @@ impl Salesforce {
             [] if ask.method == Method::POST => {
                 let write = ctx.write()?;
                 let id = self.insert(&write, &object, ask.fields()?)?;
-                Ok(created(ctx, &object, &id, saved(&id)))
+                let mut answer = saved(&id);
+                if events::is_event(&object)
+                    && let Some(map) = answer.as_object_mut()
+                {
+                    map.insert("errors".to_owned(), events::enqueued(self.events.seed, &id));
+                }
+                Ok(created(ctx, &object, &id, answer))
             }
             [] => Err(ApiError::method(ask.method, "HEAD,GET,POST")),
             [id] => self.by_id(ctx, ask, &object, id),

@@ -35,13 +35,14 @@ fn release(number: u32) -> String {
 impl Salesforce {
     /// True for paths of this face.
     pub(crate) fn owns(path: &str) -> bool {
-        path.starts_with("/services/") || path.starts_with("/id/")
+        path.starts_with("/services/") || Self::streams(path) || path.starts_with("/id/")
     }
 
     /// Answers a request.
     pub(crate) fn handle(&mut self, call: &Call) -> Reply {
         let segments = call.segments();
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        self.events.begin(call, &self.user);
         match path.as_slice() {
             ["services", "oauth2", what] => self.oauth(call, what),
             ["id", _, _] => self.identity(call),
@@ -162,6 +163,10 @@ impl Salesforce {
             ["sobjects", name, "describe"] => get().and_then(|()| self.describe(ctx, name)),
             ["sobjects", name, "updated"] => get().and_then(|()| self.replicate(ctx, name, false, params)),
             ["sobjects", name, "deleted"] => get().and_then(|()| self.replicate(ctx, name, true, params)),
+            ["sobjects", "StreamingChannel", id, "push"] => self.push_generic(ctx, method, id, ask.body),
+            ["sobjects", name, "eventSchema"] => get().and_then(|()| self.event_schema(name)),
+            ["event", "eventSchema", id] => get().and_then(|()| self.event_schema_by_id(id)),
+            ["tooling", "sobjects", name, rest @ ..] if Self::tools(name) => self.tooling(method, name, rest, ask.body),
             ["sobjects", ..] => self.sobject(ctx, ask),
             ["query"] => get().and_then(|()| self.query(ctx, params, false)),
             ["queryAll"] => get().and_then(|()| self.query(ctx, params, true)),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
+use crate::sandbox::salesforce::events;
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::options::RuleAction;
 use crate::sandbox::salesforce::schema::{FieldDef, FieldKind, ObjectDef};
@@ -108,6 +109,9 @@ impl Salesforce {
         }
         self.assign(write, object, &mut row)?;
         require(object, &row)?;
+        if events::is_event(object) {
+            return Ok(self.enqueue(write, object, row));
+        }
         self.automate(write, object, None, &mut row)?;
         self.before_save(write, object, None, &mut row)?;
         self.unique(object, "", &row)?;

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Fields;
 use crate::sandbox::salesforce::bulk::{JobLines, Jobs, OwnedJobLines};
 use crate::sandbox::salesforce::errors::ApiError;
+use crate::sandbox::salesforce::events::{Bus, Saved};
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::oauth::Auth;
 use crate::sandbox::salesforce::options::Options;
@@ -59,6 +60,7 @@ pub(crate) struct Salesforce {
     pub(crate) options: Options,
     pub(crate) cursors: Cursors,
     pub(crate) usage: Usage,
+    pub(crate) events: Bus,
     pub(crate) jobs: Jobs,
     /// Objects that were added or changed since the start.
     changed_objects: Vec<String>,
@@ -80,6 +82,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     objects: Vec<&'a ObjectDef>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Saved>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     jobs: Option<JobLines<'a>>,
 }
 
@@ -92,6 +96,7 @@ struct OwnedLine {
     options: Option<Options>,
     #[serde(default)]
     objects: Vec<ObjectDef>,
+    events: Option<Saved>,
     jobs: Option<OwnedJobLines>,
 }
 
@@ -114,6 +119,7 @@ impl Salesforce {
             options_saved: Options::default(),
             cursors: Cursors::default(),
             usage: Usage::default(),
+            events: Bus::new(seed),
             jobs: Jobs::default(),
             jobs_saved: Jobs::default(),
             changed_objects: Vec::new(),
@@ -191,6 +197,7 @@ impl Salesforce {
     pub(crate) fn edit_create(&mut self, now: Timestamp, entity: &str, fields: &Map<String, Value>) -> Result<String> {
         let object = self.schema.object(entity).cloned().ok_or_else(|| unknown(entity))?;
         let mark = self.tables.mark();
+        self.events.begin_by_hand(now, &self.other);
         let result = self.insert(&self.by_hand(now), &object, fields);
         self.settle(mark, result)
     }
@@ -199,6 +206,7 @@ impl Salesforce {
         let object = self.schema.object(entity).cloned().ok_or_else(|| unknown(entity))?;
         let mark = self.tables.mark();
         let write = self.by_hand(now);
+        self.events.begin_by_hand(now, &self.other);
         let result = Self::id_of(&object, id).and_then(|id| self.update(&write, &object, &id, fields));
         self.settle(mark, result)
     }
@@ -207,6 +215,7 @@ impl Salesforce {
         let object = self.schema.object(entity).cloned().ok_or_else(|| unknown(entity))?;
         let mark = self.tables.mark();
         let write = self.by_hand(now);
+        self.events.begin_by_hand(now, &self.other);
         let result = Self::id_of(&object, id).and_then(|id| self.remove(&write, &object, &id));
         self.settle(mark, result)
     }
@@ -241,6 +250,7 @@ impl Salesforce {
         if !self.changed_objects.contains(&object.name) {
             self.changed_objects.push(object.name.clone());
         }
+        self.events.object_changed(&object.name);
         self.schema.add(object);
         self.schema_at = now;
         self.schema_dirty = true;
@@ -281,10 +291,11 @@ impl Salesforce {
         let options = (self.options != self.options_saved).then_some(&self.options);
         let objects = if self.schema_dirty { self.custom_objects() } else { Vec::new() };
         let jobs = self.jobs.changes(&self.jobs_saved);
-        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() && jobs.is_none() {
+        let events = self.events.pending();
+        if rows.is_empty() && auth.is_none() && options.is_none() && objects.is_empty() && jobs.is_none() && events.is_none() {
             return None;
         }
-        serde_json::to_value(Line { next: self.next, rows, auth, options, objects, jobs }).ok()
+        serde_json::to_value(Line { next: self.next, rows, auth, options, objects, jobs, events }).ok()
     }
 
     fn custom_objects(&self) -> Vec<&ObjectDef> {
@@ -297,12 +308,14 @@ impl Salesforce {
             || self.auth != self.auth_saved
             || self.options != self.options_saved
             || self.schema_dirty
+            || self.events.is_dirty()
             || self.jobs.stamp() != self.jobs_saved.stamp()
     }
 
     /// The pending changes are safe.
     pub(crate) fn committed(&mut self) {
         self.tables.commit();
+        self.events.committed();
         if self.auth != self.auth_saved {
             self.auth_saved = self.auth.clone();
         }
@@ -318,6 +331,7 @@ impl Salesforce {
     /// The pending changes could not be kept.
     pub(crate) fn discarded(&mut self) {
         self.tables.rollback(0);
+        self.events.discarded();
         self.auth = self.auth_saved.clone();
         self.options = self.options_saved.clone();
         let horizon = self.jobs.horizon;
@@ -336,6 +350,7 @@ impl Salesforce {
             auth: Some(&self.auth),
             options: Some(&self.options),
             objects: self.custom_objects(),
+            events: Some(self.events.snapshot()),
             jobs: self.jobs.changes(&nothing),
         };
         serde_json::to_value(line).ok()
@@ -357,6 +372,9 @@ impl Salesforce {
         }
         if let Some(options) = line.options {
             self.options = options;
+        }
+        if let Some(events) = line.events {
+            self.events.restore(events);
         }
         if let Some(jobs) = line.jobs {
             self.jobs.replay(jobs);

@@ -33,6 +33,11 @@ pub(crate) fn stamp(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.000+0000").to_string()
 }
 
+/// Milliseconds since 1970 as events show an instant.
+pub(crate) fn stamp_millis(at: i64) -> String {
+    Timestamp::from_millisecond(at).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 fn unreadable(kind: &str, value: &Value) -> ApiError {
     let (token, shown) = match value {
         Value::String(text) => ("VALUE_STRING", text.clone()),

@@ -163,6 +163,7 @@ impl Salesforce {
             version: format!("v{}.0", job.number),
             assign: job.assignment.clone().map_or(Assign::Off, Assign::Rule),
         };
+        self.events.begin_job(now, &job.user, job.number, job.client.as_deref());
         let mut done = Vec::new();
         let mut keys = HashSet::new();
         let most = self.options.bulk.batch_rows.max(1);

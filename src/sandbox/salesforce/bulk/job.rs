@@ -151,6 +151,9 @@ pub(crate) struct Job {
     pub(crate) crlf: bool,
     pub(crate) soql: Option<String>,
     pub(crate) user: String,
+    /// The client that made the job, by `Sforce-Call-Options`.
+    #[serde(default)]
+    pub(crate) client: Option<String>,
     /// 68 of `v68.0`.
     pub(crate) number: u32,
     pub(crate) state: State,

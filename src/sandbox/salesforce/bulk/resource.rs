@@ -12,6 +12,7 @@ use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::bulk::job::{Delimiter, Job, Kind, State};
 use crate::sandbox::salesforce::bulk::{csv, multipart, query};
 use crate::sandbox::salesforce::errors::ApiError;
+use crate::sandbox::salesforce::events;
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::rest::Ctx;
 
@@ -202,6 +203,7 @@ impl Salesforce {
             crlf,
             soql: None,
             user: self.user.clone(),
+            client: ctx.header("sforce-call-options").and_then(events::client),
             number: ctx.number,
             state: State::Open,
             created: now,

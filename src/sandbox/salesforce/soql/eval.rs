@@ -125,6 +125,7 @@ impl<'a> Scope<'a> {
         row.fields.get(&col.field).map_or(Cow::Owned(Value::Null), Cow::Borrowed)
     }
 
+    /// Whether a row passes a filter.
     pub(crate) fn passes(&self, row: &Row, test: &Test, aggregates: &[Value]) -> bool {
         match test {
             Test::And(all) => all.iter().all(|test| self.passes(row, test, aggregates)),

@@ -8,6 +8,6 @@ mod plan;
 mod render;
 
 pub(crate) use eval::Scope;
-pub(crate) use parser::parse;
+pub(crate) use parser::{Cond, Expr, Item, Query as Statement, parse};
 pub(crate) use plan::{Column, Output, Plan, columns, plan};
 pub(crate) use render::{Pages, cursor_id, next_url};
