@@ -1,1 +1,24 @@
-//! Work that waits: lanes of entries, leased with fencing tokens, settled once.
+//! Work that waits: lanes of entries, handed out under leases.
+//!
+//! A [`Lane`] is the ordering key of one record. Entries of one lane are strictly ordered and at most one lease is out per lane,
+//! while many lanes run side by side: order per record, coalescing and batching all follow from this one idea. The contract is
+//! [`Queue`]; how often to retry and when a CRM may be called is not its business.
+//!
+//! A host's own queue implements [`Queue`] and runs the list
+//! in `crm_sync::conformance::queue` (feature `conformance`).
+
+mod api;
+mod entry;
+mod lane;
+mod lease;
+mod parked;
+mod settle;
+mod stats;
+
+pub use api::{Queue, QueueCapabilities};
+pub use entry::{Coalesce, Enqueued, Entry, EntryId, MAX_BATCH, MAX_PAYLOAD, MAX_TEXT, Merge, NewEntry, Priority, QueueError, check_batch};
+pub use lane::Lane;
+pub use lease::{Claim, Lease, LeaseToken, MAX_TTL};
+pub use parked::{Cause, CauseCount, Parked, ParkedFilter, ParkedPage, Subject};
+pub use settle::{Settle, Settled, Then};
+pub use stats::{QueueStats, ScopeStats};
