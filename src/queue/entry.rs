@@ -1,6 +1,7 @@
 //! What goes into a queue.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,6 +18,9 @@ pub const MAX_TEXT: usize = 512;
 
 /// The most entries of one `enqueue`, and the most outcomes of one `settle`.
 pub const MAX_BATCH: usize = 10_000;
+
+/// How long op ids are remembered unless a queue is made with another time: 7 days.
+pub const OP_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The place of an entry: of two entries of one lane the older one has the smaller id. Given by the queue, never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -333,12 +337,20 @@ impl From<QueueError> for Error {
     fn from(error: QueueError) -> Self {
         let message = match error {
             QueueError::PayloadTooLarge { .. } => {
-                format!("could not enqueue: {error}; keep the data in a store and enqueue its key")
+                format!("the queue refused the call: {error}; keep the data in a store and enqueue its key")
             }
-            _ => format!("could not enqueue: {error}"),
+            _ => format!("the queue refused the call: {error}"),
         };
         Self::new(ErrorKind::Queue, message).retrying(Retry::Never).with_source(error)
     }
+}
+
+/// What every queue checks before it settles anything: at most [`MAX_BATCH`] outcomes.
+///
+/// # Errors
+/// [`QueueError::BatchTooLarge`].
+pub fn check_outcomes(count: usize) -> Result<(), QueueError> {
+    if count > MAX_BATCH { Err(QueueError::BatchTooLarge { count }) } else { Ok(()) }
 }
 
 /// What every queue checks before it enqueues anything.

@@ -4,21 +4,26 @@
 //! while many lanes run side by side: order per record, coalescing and batching all follow from this one idea. The contract is
 //! [`Queue`]; how often to retry and when a CRM may be called is not its business.
 //!
-//! A host's own queue implements [`Queue`] and runs the list
+//! [`MemoryQueue`] is always there and is the model of the others. A host's own queue implements [`Queue`] and runs the list
 //! in `crm_sync::conformance::queue` (feature `conformance`).
 
 mod api;
 mod entry;
 mod lane;
 mod lease;
+mod memory;
 mod parked;
 mod settle;
 mod stats;
 
 pub use api::{Queue, QueueCapabilities};
-pub use entry::{Coalesce, Enqueued, Entry, EntryId, MAX_BATCH, MAX_PAYLOAD, MAX_TEXT, Merge, NewEntry, Priority, QueueError, check_batch};
+pub use entry::{
+    Coalesce, Enqueued, Entry, EntryId, MAX_BATCH, MAX_PAYLOAD, MAX_TEXT, Merge, NewEntry, OP_WINDOW, Priority, QueueError, check_batch,
+    check_outcomes,
+};
 pub use lane::Lane;
 pub use lease::{Claim, Lease, LeaseToken, MAX_TTL};
+pub use memory::MemoryQueue;
 pub use parked::{Cause, CauseCount, Parked, ParkedFilter, ParkedPage, Subject};
 pub use settle::{Settle, Settled, Then};
 pub use stats::{QueueStats, ScopeStats};
