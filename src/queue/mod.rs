@@ -13,6 +13,8 @@ mod lane;
 mod lease;
 mod memory;
 mod parked;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod settle;
 mod stats;
 
@@ -25,5 +27,7 @@ pub use lane::Lane;
 pub use lease::{Claim, Lease, LeaseToken, MAX_TTL};
 pub use memory::MemoryQueue;
 pub use parked::{Cause, CauseCount, Parked, ParkedFilter, ParkedPage, Subject};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresQueue, PostgresQueueOptions};
 pub use settle::{Settle, Settled, Then};
 pub use stats::{QueueStats, ScopeStats};

@@ -1,10 +1,24 @@
-//! SQL shared by the stores and queues on SQL databases.
+//! What the stores and queues on one database or server share.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod schema;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+mod wait;
 
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresOptions;
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::{PostgresSchema, PostgresTables, micros, wait_for_disk};
+#[cfg(feature = "redis")]
+pub use redis::{RedisConnection, RedisOptions};
+#[cfg(feature = "redis")]
+pub(crate) use redis::{RedisKeys, RedisSchema};
 #[cfg(feature = "sqlite")]
 pub(crate) use schema::STORE;
 #[cfg(feature = "sqlite")]
