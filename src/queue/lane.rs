@@ -57,7 +57,7 @@ impl fmt::Debug for Lane {
     }
 }
 
-fn escape(text: &mut String, part: &str) {
+pub(super) fn escape(text: &mut String, part: &str) {
     for character in part.chars() {
         match character {
             '/' | '%' | '\0'..='\u{1f}' | '\u{7f}' => {
@@ -72,7 +72,7 @@ fn escape(text: &mut String, part: &str) {
     }
 }
 
-fn unescape(part: &str) -> Option<String> {
+pub(super) fn unescape(part: &str) -> Option<String> {
     let mut out = String::with_capacity(part.len());
     let mut rest = part.chars();
     while let Some(character) = rest.next() {

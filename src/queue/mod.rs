@@ -15,6 +15,8 @@ mod memory;
 mod parked;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod settle;
 mod stats;
 
@@ -29,5 +31,7 @@ pub use memory::MemoryQueue;
 pub use parked::{Cause, CauseCount, Parked, ParkedFilter, ParkedPage, Subject};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresQueue, PostgresQueueOptions};
+#[cfg(feature = "redis")]
+pub use redis::{RedisQueue, RedisQueueOptions};
 pub use settle::{Settle, Settled, Then};
 pub use stats::{QueueStats, ScopeStats};

@@ -283,6 +283,19 @@ impl<C: RedisConnection> RedisKeys<C> {
         })
     }
 
+    /// One step through the names in a hash: where to go on (0 at the end), and some names.
+    pub(crate) async fn scan_names(&self, hash: &str, cursor: u64, count: usize, what: &str) -> Result<(u64, Vec<String>)> {
+        let mut connection = self.connection.clone();
+        let mut command = redis::cmd("HSCAN");
+        command.arg(self.key(hash)).arg(cursor).arg("COUNT").arg(count);
+        let asked = async {
+            let (next, pairs): (u64, Vec<(String, redis::Value)>) =
+                command.query_async(&mut connection).await.map_err(|error| self.failure(what, error))?;
+            Ok((next, pairs.into_iter().map(|(name, _)| name).collect()))
+        };
+        self.bounded(what, asked).await
+    }
+
     /// The server's clock, in microseconds since 1970.
     pub(crate) async fn micros(&self, what: &str) -> Result<i64> {
         let mut connection = self.connection.clone();
