@@ -4,7 +4,7 @@
 //! while many lanes run side by side: order per record, coalescing and batching all follow from this one idea. The contract is
 //! [`Queue`]; how often to retry and when a CRM may be called is not its business.
 //!
-//! [`MemoryQueue`] is always there and is the model of the others. A host's own queue implements [`Queue`] and runs the list
+//! [`MemoryQueue`] is always there and is the model of the others; a SQLite queue comes with the feature `sqlite`. A host's own queue implements [`Queue`] and runs the list
 //! in `crm_sync::conformance::queue` (feature `conformance`).
 
 mod api;
@@ -18,6 +18,8 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod settle;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod stats;
 
 pub use api::{Queue, QueueCapabilities};
@@ -34,4 +36,8 @@ pub use postgres::{PostgresQueue, PostgresQueueOptions};
 #[cfg(feature = "redis")]
 pub use redis::{RedisQueue, RedisQueueOptions};
 pub use settle::{Settle, Settled, Then};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteQueue;
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::settle_in;
 pub use stats::{QueueStats, ScopeStats};

@@ -5,6 +5,8 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "sqlite")]
+mod queue;
+#[cfg(feature = "sqlite")]
 mod schema;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -20,8 +22,10 @@ pub use redis::{RedisConnection, RedisOptions};
 #[cfg(feature = "redis")]
 pub(crate) use redis::{RedisKeys, RedisSchema};
 #[cfg(feature = "sqlite")]
+pub(crate) use queue::QUEUE;
+#[cfg(feature = "sqlite")]
 pub(crate) use schema::STORE;
 #[cfg(feature = "sqlite")]
-pub(crate) use sqlite::{Database, failure};
+pub(crate) use sqlite::{Database, failure, failure_of};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, Synchronous};
