@@ -38,26 +38,26 @@ struct Inner {
 }
 
 #[derive(Default)]
-struct State {
-    lanes: HashMap<Arc<Lane>, LaneState>,
+pub(super) struct State {
+    pub(super) lanes: HashMap<Arc<Lane>, LaneState>,
     /// Lanes that can be claimed, by scope and kind of their head.
-    ready: BTreeMap<(String, String), BTreeSet<(u8, u64, Arc<Lane>)>>,
+    pub(super) ready: BTreeMap<(String, String), BTreeSet<(u8, u64, Arc<Lane>)>>,
     /// Lanes that can be claimed from a moment on.
-    later: BTreeSet<(i64, Arc<Lane>)>,
-    parked: BTreeMap<u64, (Parked, Stored)>,
-    ops: HashMap<String, i64>,
+    pub(super) later: BTreeSet<(i64, Arc<Lane>)>,
+    pub(super) parked: BTreeMap<u64, (Parked, Stored)>,
+    pub(super) ops: HashMap<String, i64>,
     /// The same, oldest first.
-    op_ends: VecDeque<(i64, String)>,
-    last_id: u64,
-    last_fence: u64,
+    pub(super) op_ends: VecDeque<(i64, String)>,
+    pub(super) last_id: u64,
+    pub(super) last_fence: u64,
     /// Counts changes, for the wake-ups.
-    changes: u64,
-    wakers: Vec<Waker>,
+    pub(super) changes: u64,
+    pub(super) wakers: Vec<Waker>,
 }
 
 /// Where a lane stands in the indexes.
 #[derive(Default)]
-enum Place {
+pub(super) enum Place {
     Later(i64),
     #[default]
     None,
@@ -65,31 +65,31 @@ enum Place {
 }
 
 #[derive(Default)]
-struct LaneState {
-    entries: VecDeque<Stored>,
-    lease: Option<Held>,
+pub(super) struct LaneState {
+    pub(super) entries: VecDeque<Stored>,
+    pub(super) lease: Option<Held>,
     /// Not before, after a retry or a deferral.
-    ready_at: i64,
-    deliveries: u32,
-    attempts: u32,
+    pub(super) ready_at: i64,
+    pub(super) deliveries: u32,
+    pub(super) attempts: u32,
     /// Parked entries that stop it.
-    frozen: usize,
-    place: Place,
+    pub(super) frozen: usize,
+    pub(super) place: Place,
 }
 
 #[derive(Clone)]
-struct Held {
-    fence: u64,
-    expires: i64,
+pub(super) struct Held {
+    pub(super) fence: u64,
+    pub(super) expires: i64,
     /// The leased entries; a replay may put others between them.
-    ids: Vec<u64>,
+    pub(super) ids: Vec<u64>,
 }
 
 #[derive(Clone)]
-struct Stored {
-    entry: Entry,
-    not_before: i64,
-    coalesce: Option<Coalesce>,
+pub(super) struct Stored {
+    pub(super) entry: Entry,
+    pub(super) not_before: i64,
+    pub(super) coalesce: Option<Coalesce>,
 }
 
 impl MemoryQueue {
@@ -127,11 +127,11 @@ impl fmt::Debug for MemoryQueue {
     }
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn time(micros: i64) -> Timestamp {
+pub(super) fn time(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
@@ -172,7 +172,7 @@ impl LaneState {
 
 impl State {
     /// Puts a lane where it belongs in the indexes, or drops it if nothing is left of it.
-    fn place(&mut self, lane: &Lane, now: i64) {
+    pub(super) fn place(&mut self, lane: &Lane, now: i64) {
         let Some((key, state)) = self.lanes.get_key_value(lane) else { return };
         let key = Arc::clone(key);
         let wanted = match state.entries.front() {
@@ -220,7 +220,7 @@ impl State {
     }
 
     /// Lanes whose time has come become ready.
-    fn promote(&mut self, now: i64) {
+    pub(super) fn promote(&mut self, now: i64) {
         while let Some((at, lane)) = self.later.first()
             && *at <= now
         {
@@ -229,7 +229,7 @@ impl State {
         }
     }
 
-    fn forget_ops(&mut self, now: i64) {
+    pub(super) fn forget_ops(&mut self, now: i64) {
         while let Some((until, _)) = self.op_ends.front()
             && *until <= now
             && let Some((until, op)) = self.op_ends.pop_front()
@@ -240,7 +240,7 @@ impl State {
         }
     }
 
-    fn enqueue(&mut self, new: NewEntry, now: i64, window: i64) -> Enqueued {
+    pub(super) fn enqueue(&mut self, new: NewEntry, now: i64, window: i64) -> Enqueued {
         if self.ops.contains_key(&new.op) {
             return Enqueued::Duplicate;
         }
@@ -276,7 +276,7 @@ impl State {
     }
 
     /// The lanes to hand out, in order.
-    fn choose(&self, want: &Claim) -> Vec<Arc<Lane>> {
+    pub(super) fn choose(&self, want: &Claim) -> Vec<Arc<Lane>> {
         let mut found: Vec<&(u8, u64, Arc<Lane>)> = Vec::new();
         for ((scope, kind), set) in &self.ready {
             if want.wants(scope, kind) {
@@ -287,7 +287,7 @@ impl State {
         found.into_iter().take(want.lanes).map(|(_, _, lane)| Arc::clone(lane)).collect()
     }
 
-    fn lease(&mut self, lane: &Arc<Lane>, want: &Claim, now: i64) -> Option<Lease> {
+    pub(super) fn lease(&mut self, lane: &Arc<Lane>, want: &Claim, now: i64) -> Option<Lease> {
         self.last_fence += 1;
         let fence = self.last_fence;
         let state = self.lanes.get_mut(lane)?;
@@ -303,7 +303,24 @@ impl State {
         Some(lease)
     }
 
-    fn settle(&mut self, settle: Settle, now: i64) -> Settled {
+    /// Prolongs leases; answers those that have ended.
+    pub(super) fn extend(&mut self, leases: &[LeaseToken], ttl: Duration, now: i64) -> Vec<LeaseToken> {
+        let expires = now.saturating_add(micros(ttl.min(MAX_TTL)));
+        let mut lost = Vec::new();
+        for token in leases {
+            let held = self.lanes.get_mut(&token.lane).filter(|lane| lane.held(token, now).is_some()).and_then(|lane| lane.lease.as_mut());
+            match held {
+                Some(lease) => {
+                    lease.expires = expires;
+                    self.place(&token.lane, now);
+                }
+                None => lost.push(token.clone()),
+            }
+        }
+        lost
+    }
+
+    pub(super) fn settle(&mut self, settle: Settle, now: i64) -> Settled {
         let lane = &settle.token.lane;
         let Some(state) = self.lanes.get_mut(lane) else { return Settled::LeaseLost };
         let Some(held) = state.held(&settle.token, now).cloned() else { return Settled::LeaseLost };
@@ -346,7 +363,7 @@ impl State {
     }
 
     /// Takes the selected dead letters out, and thaws their lanes.
-    fn unpark(&mut self, which: &ParkedFilter, now: i64, back: bool) -> u64 {
+    pub(super) fn unpark(&mut self, which: &ParkedFilter, now: i64, back: bool) -> u64 {
         let ids: Vec<u64> = self.parked.iter().filter(|(_, (parked, _))| which.matches(parked)).map(|(id, _)| *id).collect();
         let mut count = 0;
         for id in ids {
@@ -367,7 +384,7 @@ impl State {
         count
     }
 
-    fn stats(&self, now: i64) -> QueueStats {
+    pub(super) fn stats(&self, now: i64) -> QueueStats {
         let mut stats = QueueStats::new(time(now));
         let mut scopes: BTreeMap<&str, ScopeStats> = BTreeMap::new();
         for state in self.lanes.values() {
@@ -387,7 +404,7 @@ impl State {
         stats
     }
 
-    fn purge(&mut self, subject: &Subject, now: i64) -> u64 {
+    pub(super) fn purge(&mut self, subject: &Subject, now: i64) -> u64 {
         let before = self.parked.len();
         self.parked.retain(|_, (parked, _)| !subject.matches(&parked.lane));
         let mut count = (before - self.parked.len()) as u64;
@@ -426,20 +443,7 @@ impl Queue for MemoryQueue {
 
     async fn extend(&self, leases: &[LeaseToken], ttl: Duration) -> Result<Vec<LeaseToken>> {
         let now = self.micros();
-        let expires = now.saturating_add(micros(ttl.min(MAX_TTL)));
-        let mut state = self.state();
-        let mut lost = Vec::new();
-        for token in leases {
-            let held = state.lanes.get_mut(&token.lane).filter(|lane| lane.held(token, now).is_some()).and_then(|lane| lane.lease.as_mut());
-            match held {
-                Some(lease) => {
-                    lease.expires = expires;
-                    state.place(&token.lane, now);
-                }
-                None => lost.push(token.clone()),
-            }
-        }
-        Ok(lost)
+        Ok(self.state().extend(leases, ttl, now))
     }
 
     async fn settle(&self, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {

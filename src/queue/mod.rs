@@ -12,6 +12,8 @@ mod entry;
 mod lane;
 mod lease;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod parked;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -30,6 +32,8 @@ pub use entry::{
 pub use lane::Lane;
 pub use lease::{Claim, Lease, LeaseToken, MAX_TTL};
 pub use memory::MemoryQueue;
+#[cfg(feature = "nats")]
+pub use nats::{NatsQueue, NatsQueueOptions};
 pub use parked::{Cause, CauseCount, Parked, ParkedFilter, ParkedPage, Subject};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresQueue, PostgresQueueOptions};
