@@ -41,7 +41,7 @@ struct Inner {
 pub(super) struct State {
     pub(super) lanes: HashMap<Arc<Lane>, LaneState>,
     /// Lanes that can be claimed, by scope and kind of their head.
-    pub(super) ready: BTreeMap<(String, String), BTreeSet<(u8, u64, Arc<Lane>)>>,
+    pub(super) ready: BTreeMap<(String, String), Ready>,
     /// Lanes that can be claimed from a moment on.
     pub(super) later: BTreeSet<(i64, Arc<Lane>)>,
     pub(super) parked: BTreeMap<u64, (Parked, Stored)>,
@@ -54,6 +54,9 @@ pub(super) struct State {
     pub(super) changes: u64,
     pub(super) wakers: Vec<Waker>,
 }
+
+/// Lanes by priority and age of their heads.
+pub(super) type Ready = BTreeSet<(u8, u64, Arc<Lane>)>;
 
 /// Where a lane stands in the indexes.
 #[derive(Default)]

@@ -210,7 +210,7 @@ impl PostgresStore {
         }
         if !batch.mutations().is_empty() {
             Rows::of(batch.mutations(), &versions).write(connection).await.map_err(wrap)?;
-            if may_sweep && self.commits.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+            if may_sweep && self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
                 // Last, so that whoever waits for one of these rows waits only for the commit.
                 sqlx::query(SWEEP).bind(now).execute(connection).await.map_err(wrap)?;
             }

@@ -55,6 +55,9 @@ const SCOPES: &str = "SELECT scope, count(*), min(enqueued_at) FROM crm_sync_que
 
 type Row = (String, String, String, i64, String, String, i16, String, Vec<u8>, String, i64, String, i32, i64, bool);
 
+/// Entries, lanes, leased, frozen, parked.
+type Counts = (i64, i64, i64, i64, i64);
+
 /// A filter as the statements take it.
 macro_rules! bound {
     ($sql:expr, $filter:expr) => {{
@@ -172,7 +175,7 @@ impl PostgresQueue {
 
     pub(super) async fn count(&self) -> Result<QueueStats> {
         const WHAT: &str = "could not count the queue";
-        let (now, counts, scopes): (i64, (i64, i64, i64, i64, i64), Vec<(String, i64, i64)>) = self
+        let (now, counts, scopes): (i64, Counts, Vec<(String, i64, i64)>) = self
             .tables
             .bounded(WHAT, async {
                 let wrap = |error| self.tables.failure(WHAT, error);
