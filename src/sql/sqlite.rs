@@ -144,6 +144,11 @@ impl fmt::Debug for Database {
 
 /// The error of a failed call. `what` says what was attempted and where.
 pub(crate) fn failure(what: &str, error: rusqlite::Error) -> Error {
+    failure_of(ErrorKind::Store, what, error)
+}
+
+/// As [`failure`], of the kind that a failing component has.
+pub(crate) fn failure_of(kind: ErrorKind, what: &str, error: rusqlite::Error) -> Error {
     let code = error.sqlite_error_code();
     let said = error.to_string();
     let failed = if said.contains("no such table") {
@@ -161,7 +166,7 @@ pub(crate) fn failure(what: &str, error: rusqlite::Error) -> Error {
             Some(ErrorCode::SystemIoFailure) => ("the disk failed", Retry::Backoff),
             _ => ("SQLite refused", Retry::Never),
         };
-        Error::store(format!("{what}: {why}")).retrying(retry)
+        Error::new(kind, format!("{what}: {why}")).retrying(retry)
     };
     failed.with_source(error)
 }
@@ -198,7 +203,7 @@ fn configure(connection: &Connection, in_memory: bool, options: &SqliteOptions) 
         // On macOS a plain fsync does not reach the disk; elsewhere this does nothing.
         connection.pragma_update(None, "fullfsync", true)?;
     }
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     if in_memory {
         return Ok(true);
     }

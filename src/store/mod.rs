@@ -6,7 +6,8 @@
 //! were seen), [`journal`] (what was done). [`StoreTokens`] keeps access tokens. Putting what belongs together into one batch
 //! is the caller's part: that is what makes a crash harmless.
 //!
-//! [`MemoryStore`] is always there; a SQLite store comes with the feature `sqlite`. A host's own store implements [`Store`]
+//! [`MemoryStore`] is always there; stores in SQLite, PostgreSQL and Redis come with the features
+//! `sqlite`, `postgres` and `redis`. A host's own store implements [`Store`]
 //! and runs the list in `crm_sync::conformance::store` (feature `conformance`).
 
 mod api;
@@ -21,6 +22,10 @@ pub mod ledger;
 pub mod links;
 mod memory;
 pub mod parked;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tokens;
@@ -33,9 +38,17 @@ pub use ext::{LockToken, StoreExt};
 pub use key::{Family, Key};
 pub use ledger::{Intent, IntentKind, IntentState};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use tokens::StoreTokens;
 
+#[cfg(feature = "postgres")]
+pub use crate::sql::PostgresOptions;
+#[cfg(feature = "redis")]
+pub use crate::sql::{RedisConnection, RedisOptions};
 #[cfg(feature = "sqlite")]
 pub use crate::sql::{SqliteOptions, Synchronous};

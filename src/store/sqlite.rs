@@ -7,8 +7,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-use crate::error::{Error, Result, Retry};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
+use crate::queue::{Settle, Settled, SqliteQueue, check_outcomes, settle_in};
 use crate::sql::{Database, STORE, SqliteOptions, Synchronous, failure};
 use crate::store::api::{Store, StoreCapabilities};
 use crate::store::batch::{Batch, Conflict, Mutation, Row};
@@ -66,6 +67,22 @@ impl SqliteStore {
         self.database.migrate(STORE).await
     }
 
+    /// The queue in the same file, over the same connection. Call [`SqliteQueue::migrate`] before its first use.
+    pub fn queue(&self) -> SqliteQueue {
+        SqliteQueue::on(self.database.clone())
+    }
+
+    /// [`Store::commit`] and [`crate::queue::Queue::settle`] of a queue in the same file, in one transaction: what was written
+    /// and what is thereby finished are there together or not at all.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; and [`crate::error::ErrorKind::Queue`], never retryable, if one of the leases has ended. Nothing
+    /// was changed then, neither in the store nor in the queue.
+    pub async fn commit_settling(&self, batch: Batch, outcomes: Vec<Settle>) -> Result<Vec<u64>> {
+        check_outcomes(outcomes.len())?;
+        self.database.run(move |connection, host| commit(connection, host, batch, &outcomes)).await
+    }
+
     /// Lets SQLite check the whole file; takes seconds for large ones.
     ///
     /// # Errors
@@ -84,7 +101,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<u64>> {
-        self.database.run(move |connection, host| commit(connection, host, batch)).await
+        self.database.run(move |connection, host| commit(connection, host, batch, &[])).await
     }
 
     async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
@@ -121,14 +138,19 @@ impl Store for SqliteStore {
 const READ: &str = "could not read from the store";
 const WRITE: &str = "could not write to the store";
 
-fn commit(connection: &mut Connection, host: &Host, batch: Batch) -> Result<Vec<u64>> {
+fn commit(connection: &mut Connection, host: &Host, batch: Batch, outcomes: &[Settle]) -> Result<Vec<u64>> {
     // Reading first and writing later in a deferred transaction fails at once when another process wrote in between.
-    let behavior = if batch.mutations().is_empty() { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
+    let behavior =
+        if batch.mutations().is_empty() && outcomes.is_empty() { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
     let transaction = connection.transaction_with_behavior(behavior).map_err(|error| failure(WRITE, error))?;
     // The time counts from when the turn came, not from before the wait.
     let now = host.now().as_microsecond();
     if let Some(key) = failed_precondition(&transaction, &batch, now).map_err(|error| failure(READ, error))? {
         return Err(Conflict::new(key).into());
+    }
+    if let Some(at) = settle_in(&transaction, outcomes, now)?.iter().position(|settled| *settled == Settled::LeaseLost) {
+        let message = format!("lease {at} of {} has ended, so nothing was committed; the lane is worked by somebody else", outcomes.len());
+        return Err(Error::new(ErrorKind::Queue, message).retrying(Retry::Never));
     }
     let versions = apply(&transaction, batch, now).map_err(|error| failure(WRITE, error))?;
     transaction.commit().map_err(|error| {
@@ -233,7 +255,6 @@ fn unsigned(version: i64) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::store::key::Family;
     use std::time::Duration;
 

@@ -1,0 +1,153 @@
+//! Ending leases.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::PgConnection;
+
+use crate::error::{Error, Result};
+use crate::queue::entry::check_outcomes;
+use crate::queue::parked::Cause;
+use crate::queue::postgres::claim::{damaged, micros};
+use crate::queue::postgres::queue::PostgresQueue;
+use crate::queue::postgres::schema::{LockedLane, lock, preamble, refresh};
+use crate::queue::settle::{Settle, Settled, Then};
+
+const WHAT: &str = "could not settle";
+const DONE: &str = "DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[])";
+const PARK: &str = "WITH moved AS (DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[]) RETURNING *) \
+    INSERT INTO crm_sync_queue_parked (id, lane, connection, entity, record, op, kind, priority, scope, payload, mapping, not_before, \
+        enqueued_at, coalesce_by, cause, cause_group, attempts, parked_at, froze) \
+    SELECT moved.id, moved.lane, lane.connection, lane.entity, lane.record, moved.op, moved.kind, moved.priority, moved.scope, \
+        moved.payload, moved.mapping, moved.not_before, moved.enqueued_at, moved.coalesce_by, why.cause, why.cause_group, why.attempts, $6, why.froze \
+    FROM moved JOIN crm_sync_queue_lane AS lane USING (lane) \
+    JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::integer[], $5::boolean[]) AS why (id, cause, cause_group, attempts, froze) USING (id)";
+const FREE: &str = "UPDATE crm_sync_queue_lane AS lane SET leased_until = 0, leased = '{}', deliveries = 0, \
+    attempts = freed.attempts, frozen = lane.frozen + freed.frozen, wait_until = freed.wait_until \
+    FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS freed (lane, attempts, frozen, wait_until) WHERE lane.lane = freed.lane";
+
+/// What the settles of one call come to.
+#[derive(Default)]
+struct Work {
+    done: Vec<i64>,
+    parked: Parking,
+    lanes: Vec<String>,
+    attempts: Vec<i32>,
+    frozen: Vec<i64>,
+    wait_until: Vec<i64>,
+}
+
+#[derive(Default)]
+struct Parking {
+    ids: Vec<i64>,
+    causes: Vec<String>,
+    groups: Vec<String>,
+    attempts: Vec<i32>,
+    froze: Vec<bool>,
+}
+
+impl PostgresQueue {
+    pub(super) async fn settle_on(&self, connection: &mut PgConnection, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {
+        check_outcomes(outcomes.len())?;
+        let wrap = |error| self.tables.failure(WHAT, error);
+        preamble(&self.tables, connection, WHAT).await?;
+        let texts: Vec<String> = outcomes.iter().map(|outcome| outcome.token.lane.encode()).collect();
+        let names: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let locked = lock(connection, &names).await.map_err(wrap)?;
+        let now = locked.first().map_or(0, |row| row.6);
+        // Taken out by the first settle that holds: a second one of the same lane is stale.
+        let mut open: HashMap<&str, &LockedLane> = locked.iter().map(|row| (row.0.as_str(), row)).collect();
+        let mut work = Work::default();
+        let mut settled = Vec::with_capacity(outcomes.len());
+        for (outcome, text) in outcomes.iter().zip(&names) {
+            let held = open.get(text).is_some_and(|row| u64::try_from(row.1) == Ok(outcome.token.fence) && row.2 > now);
+            match open.remove(text).filter(|_| held) {
+                Some(row) => {
+                    work.add(row, outcome, now)?;
+                    settled.push(Settled::Applied);
+                }
+                None => settled.push(Settled::LeaseLost),
+            }
+            if !held && let Some(row) = locked.iter().find(|row| row.0 == **text) {
+                // A stale token does not spend the lane: a good one may follow in the same call.
+                if !work.lanes.iter().any(|lane| lane == *text) {
+                    open.insert(text, row);
+                }
+            }
+        }
+        work.write(connection, now).await.map_err(wrap)?;
+        Ok(settled)
+    }
+}
+
+impl Work {
+    fn add(&mut self, row: &LockedLane, outcome: &Settle, now: i64) -> Result<()> {
+        let (lane, _, _, leased, attempts, head, _) = row;
+        let (done, rest) = leased.split_at(outcome.done.min(leased.len()));
+        self.done.extend_from_slice(done);
+        // The attempts are the head's; a head that goes takes them along.
+        let is_head = |id: &i64| *head == Some(*id);
+        let mut kept = if done.iter().any(is_head) { 0 } else { *attempts };
+        let (mut frozen, mut wait_until) = (0, 0);
+        match &outcome.then {
+            Then::Park { entries, cause, freeze } => {
+                let parked = rest.get(..(*entries).max(1).min(rest.len())).unwrap_or_default();
+                for id in parked {
+                    self.parked.add(*id, cause, if is_head(id) { kept } else { 0 }, *freeze)?;
+                }
+                if *freeze {
+                    frozen = i64::try_from(parked.len()).unwrap_or(i64::MAX);
+                }
+                if parked.iter().any(is_head) {
+                    kept = 0;
+                }
+            }
+            Then::Retry { wait } if !rest.is_empty() => {
+                kept = kept.saturating_add(1);
+                wait_until = now.saturating_add(micros(*wait));
+            }
+            Then::Defer { wait } => wait_until = now.saturating_add(micros(*wait)),
+            Then::Retry { .. } | Then::Release => {}
+        }
+        self.lanes.push(lane.clone());
+        self.attempts.push(kept);
+        self.frozen.push(frozen);
+        self.wait_until.push(wait_until);
+        Ok(())
+    }
+
+    async fn write(self, connection: &mut PgConnection, now: i64) -> sqlx::Result<()> {
+        if self.lanes.is_empty() {
+            return Ok(());
+        }
+        if !self.done.is_empty() {
+            sqlx::query(DONE).bind(self.done).execute(&mut *connection).await?;
+        }
+        if !self.parked.ids.is_empty() {
+            sqlx::query(PARK)
+                .bind(self.parked.ids)
+                .bind(self.parked.causes)
+                .bind(self.parked.groups)
+                .bind(self.parked.attempts)
+                .bind(self.parked.froze)
+                .bind(now)
+                .execute(&mut *connection)
+                .await?;
+        }
+        sqlx::query(FREE).bind(&self.lanes).bind(self.attempts).bind(self.frozen).bind(self.wait_until).execute(&mut *connection).await?;
+        let lanes: Vec<&str> = self.lanes.iter().map(String::as_str).collect();
+        refresh(connection, &lanes, now, false).await
+    }
+}
+
+impl Parking {
+    fn add(&mut self, id: i64, cause: &Cause, attempts: i32, froze: bool) -> Result<()> {
+        let json = serde_json::to_string(cause).map_err(|error| -> Error { damaged(&format!("a cause does not serialise: {error}")) })?;
+        self.ids.push(id);
+        // The server's texts hold no NUL.
+        self.causes.push(json.replace("\\u0000", ""));
+        self.groups.push(cause.group().replace('\0', ""));
+        self.attempts.push(attempts);
+        self.froze.push(froze);
+        Ok(())
+    }
+}

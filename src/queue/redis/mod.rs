@@ -1,0 +1,7 @@
+//! A queue on a Redis server.
+
+mod queue;
+mod rows;
+mod scripts;
+
+pub use queue::{RedisQueue, RedisQueueOptions};

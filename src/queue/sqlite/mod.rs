@@ -1,0 +1,11 @@
+//! A queue in a SQLite file.
+
+mod api;
+mod claim;
+mod enqueue;
+mod parking;
+mod rows;
+mod settling;
+
+pub use api::SqliteQueue;
+pub(crate) use api::settle_in;
