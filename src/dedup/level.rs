@@ -34,7 +34,7 @@ macro_rules! levels {
                 match self { $(Self::$variant => $says),+ }
             }
 
-            fn defaults(self) -> (f32, f32, f32) {
+            pub(super) fn defaults(self) -> (f32, f32, f32) {
                 match self { $(Self::$variant => ($person, $company, $rarity)),+ }
             }
         }
@@ -114,6 +114,16 @@ levels! {
     OtherElse "other.else" "other" "differs in another field" -0.7 -0.5 0.0;
 }
 
+impl Level {
+    pub(super) fn is_office(self) -> bool {
+        matches!(self.field(), "company" | "domain" | "street" | "postal_code" | "city")
+    }
+
+    pub(super) fn is_place_or_title(self) -> bool {
+        matches!(self.field(), "title" | "street" | "postal_code" | "city")
+    }
+}
+
 /// What the levels are worth where they differ from the built-in weights.
 ///
 /// A weight is a base-2 logarithm: +1 doubles the odds that the records are one, -1 halves them. To the base weight of some
@@ -134,6 +144,8 @@ pub(super) struct Table {
     person: Vec<f32>,
     company: Vec<f32>,
     rarity: Vec<f32>,
+    /// What the fields that are compared last can add at most: base and share of rarity; persons with an employer, without, companies.
+    rest: [(f32, f32); 3],
 }
 
 impl Table {
@@ -142,6 +154,7 @@ impl Table {
             person: Level::ALL.iter().map(|level| level.defaults().0).collect(),
             company: Level::ALL.iter().map(|level| level.defaults().1).collect(),
             rarity: Level::ALL.iter().map(|level| level.defaults().2).collect(),
+            rest: [(0.0, 0.0); 3],
         };
         for (given, column) in [(&weights.person, &mut table.person), (&weights.company, &mut table.company)] {
             for (word, bits) in given {
@@ -154,7 +167,48 @@ impl Table {
                 *slot = *bits as f32;
             }
         }
+        table.rest = table.bounds();
         Ok(table)
+    }
+
+    fn bounds(&self) -> [(f32, f32); 3] {
+        const LATE: [&str; 9] = ["company", "domain", "title", "street", "postal_code", "city", "region", "country", "gender"];
+        let best = |column: &[f32], field: &str| {
+            Level::ALL
+                .iter()
+                .zip(column.iter().zip(&self.rarity))
+                .filter(|(level, _)| level.field() == field)
+                .fold((0.0_f32, 0.0_f32), |(base, share), (_, (bits, rarity))| (base.max(*bits), share.max(*rarity)))
+        };
+        let sum = |column: &[f32], factor: f32, skip: &dyn Fn(&str) -> bool| {
+            LATE.iter()
+                .chain(&["other"])
+                .filter(|field| !skip(field))
+                .map(|field| best(column, field))
+                .fold((0.0, 0.0), |(x, y), (base, share)| (x + factor * base, y + factor * share))
+        };
+        let office = |field: &str| matches!(field, "company" | "domain" | "street" | "postal_code" | "city");
+        let (base, share) = sum(&self.person, 1.0, &office);
+        let home = |field: &str| matches!(field, "company" | "domain");
+        [(base + 8.0, share), sum(&self.person, 1.6, &home), sum(&self.company, 1.0, &|_| false)]
+    }
+
+    /// More than the fields after telephone can add, when the rarest value has `most` bits.
+    pub(super) fn rest(&self, company: bool, home: bool, most: f32) -> f32 {
+        let [office, at_home, firm] = self.rest;
+        let (base, share) = if company {
+            firm
+        } else if home {
+            at_home
+        } else {
+            office
+        };
+        base + share * most
+    }
+
+    pub(super) fn base(&self, level: Level, company: bool) -> f32 {
+        let column = if company { &self.company } else { &self.person };
+        column.get(level as usize).copied().unwrap_or(0.0)
     }
 
     pub(super) fn bits(&self, level: Level, company: bool, rarity: f32) -> f32 {
