@@ -1,7 +1,7 @@
 //! Two records side by side: the level of agreement of each field.
 
 use super::frequency::Rarities;
-use super::level::{Level, Table};
+use super::level::{Level, Population, Table};
 use super::memo::{Memo, Relation, alike};
 use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records, Row};
 use super::similarity::within_one_edit;
@@ -19,6 +19,8 @@ pub(super) struct Findings {
 const HOME: f32 = 1.6;
 /// The share of a name's disagreement that is left when the date of birth agrees.
 const DATED: f32 = 0.5;
+/// The share of a city's agreement that is left when the postal code has said it.
+const IMPLIED: f32 = 0.25;
 /// What all signs of one employer are worth together, in bits: they say the same thing, and colleagues share them all.
 const OFFICE: f32 = 8.0;
 
@@ -37,13 +39,24 @@ pub(super) struct Measure<'a> {
 }
 
 impl Measure<'_> {
+    pub(super) fn population(&self, a: &Row, b: &Row) -> Population {
+        if a.is_company() && b.is_company() {
+            Population::Company
+        } else if self.rarities.is_private() {
+            Population::Private
+        } else {
+            Population::Person
+        }
+    }
+
     /// Compares two records; `None` as soon as the sum cannot reach `line` any more.
     pub(super) fn run(&self, a: &Row, b: &Row, line: f32, memo: &mut Memo) -> Option<Findings> {
         let company = a.is_company() && b.is_company();
         // Without an employer an address is where somebody lives, and a title is what they are.
+        let population = self.population(a, b);
         let home = !company && [a, b].iter().all(|row| row.one(Kind::Company) == 0 && row.one(Kind::Domain) == 0);
         let out = Findings { found: [(Level::OtherElse, 0.0); 20], len: 0, total: 0.0 };
-        let mut this = Comparison { a, b, with: *self, company, home, office: OFFICE, out };
+        let mut this = Comparison { a, b, with: *self, company, population, home, office: OFFICE, out };
         if !company {
             this.name(memo);
         }
@@ -51,7 +64,7 @@ impl Measure<'_> {
         this.identifier();
         let mail = this.email();
         this.phone();
-        if this.out.total + self.table.rest(company, home, self.rarities.most()) < line {
+        if this.out.total + self.table.rest(population, home, self.rarities.most()) < line {
             return None;
         }
         this.employer(mail, memo);
@@ -67,6 +80,7 @@ struct Comparison<'a> {
     b: &'a Row,
     with: Measure<'a>,
     company: bool,
+    population: Population,
     home: bool,
     office: f32,
     out: Findings,
@@ -74,8 +88,8 @@ struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     fn weigh(&self, level: Level, rarity: f32) -> f32 {
-        let bits = self.with.table.bits(level, self.company, rarity);
-        if self.home && bits > 0.0 && level.is_place_or_title() { bits * HOME } else { bits }
+        let bits = self.with.table.bits(level, self.population, rarity);
+        if self.home && self.population == Population::Person && bits > 0.0 && level.is_place_or_title() { bits * HOME } else { bits }
     }
 
     fn add(&mut self, level: Level, bits: f32) {
@@ -119,7 +133,7 @@ impl<'a> Comparison<'a> {
         };
         let mut bits = self.weigh(level, rarity.min(22.0));
         // A date of birth tells relatives and namesakes apart better than a garbled name does.
-        if bits < 0.0 {
+        if bits < 0.0 && self.population == Population::Person {
             let records = self.with.records;
             if matches!(birth_level(records.of(a, Kind::Birth), records.of(b, Kind::Birth)), Some(Level::BirthExact | Level::BirthClose)) {
                 bits *= DATED;
@@ -288,6 +302,7 @@ impl<'a> Comparison<'a> {
         if let Some((level, bits)) = street {
             self.add(level, bits);
         }
+        let mut area = false;
         let (x, y) = (self.a.one(Kind::Postal), self.b.one(Kind::Postal));
         if x != 0 && y != 0 {
             let (p, q) = (self.text(Kind::Postal, x, 0), self.text(Kind::Postal, y, 0));
@@ -300,6 +315,7 @@ impl<'a> Comparison<'a> {
             } else {
                 Level::PostalElse
             };
+            area = matches!(level, Level::PostalExact | Level::PostalClose);
             self.add(level, self.weigh(level, self.rare(Kind::Postal, x, y)));
         }
         let (x, y) = (self.a.one(Kind::City), self.b.one(Kind::City));
@@ -314,7 +330,11 @@ impl<'a> Comparison<'a> {
                     Level::CityElse
                 }
             });
-            self.add(level, self.weigh(level, self.rare(Kind::City, x, y)));
+            let mut bits = self.weigh(level, self.rare(Kind::City, x, y));
+            if self.population == Population::Private && bits > 0.0 && area {
+                bits *= IMPLIED;
+            }
+            self.add(level, bits);
         }
         self.same(Kind::Region, Level::RegionExact, Level::RegionElse);
         self.same(Kind::Country, Level::CountryExact, Level::CountryElse);

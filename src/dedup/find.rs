@@ -157,7 +157,7 @@ impl Deduper {
         let mut edges: Vec<Edge> = scored.into_iter().flat_map(|(edges, _)| edges).collect();
         edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
         edges.dedup_by_key(|edge| (edge.a, edge.b));
-        let prior = if by_evidence { fit(&edges, start, size) } else { 0.0 };
+        let prior = if by_evidence { fit(&edges, start, size, 1.0) } else { 0.0 };
         for edge in &mut edges {
             edge.bits += prior;
         }
@@ -225,11 +225,13 @@ impl Workers for Told<'_> {
 
 /// The prior that the set itself suggests: expected matches over all pairs, a few steps from the assumption of one partner a record.
 /// A file in which everybody stands ten times deserves higher odds.
-fn fit(edges: &[Edge], start: f64, size: u32) -> f64 {
+///
+/// `each` is how many matches one edge stands for, when the edges are a sample.
+pub(super) fn fit(edges: &[Edge], start: f64, size: u32, each: f64) -> f64 {
     let all = f64::from(size) * f64::from(size.saturating_sub(1)) / 2.0;
     let mut prior = start;
     for _ in 0..4 {
-        let expected: f64 = edges.iter().map(|edge| probability(edge.bits + prior)).sum();
+        let expected: f64 = each * edges.iter().map(|edge| probability(edge.bits + prior)).sum::<f64>();
         if expected < 1.0 || all < expected * 2.0 {
             break;
         }

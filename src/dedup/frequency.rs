@@ -12,7 +12,7 @@ pub(super) enum Rarities {
     /// No table to count in: a directory of about ten thousand is assumed.
     Typical,
     /// Counted, by kind and number of the value; what is not in the table has not been seen before.
-    Counted { tables: Vec<Vec<f32>>, most: f32 },
+    Counted { tables: Vec<Vec<f32>>, most: f32, private: bool },
 }
 
 const fn typical(kind: usize) -> f32 {
@@ -37,8 +37,13 @@ impl Rarities {
     fn at(&self, table: usize, number: u32) -> f32 {
         match self {
             Self::Typical => typical(table),
-            Self::Counted { tables, most } => tables.get(table).and_then(|table| table.get(number as usize)).copied().unwrap_or(*most),
+            Self::Counted { tables, most, .. } => tables.get(table).and_then(|table| table.get(number as usize)).copied().unwrap_or(*most),
         }
+    }
+
+    /// Whether the set knows nothing of employers.
+    pub(super) fn is_private(&self) -> bool {
+        matches!(self, Self::Counted { private: true, .. })
     }
 
     /// The highest rarity there is.
@@ -80,7 +85,9 @@ impl Rarities {
         }
         tally(records, Kind::Email, 1, &mut by_text);
         tables.push(spread(records.values(Kind::Email), 1, &by_text, &bits));
-        Self::Counted { tables, most }
+        let employers = [Kind::Company, Kind::Domain, Kind::Email];
+        let private = employers.iter().all(|kind| records.values(*kind).is_none_or(|values| values.len() < 2));
+        Self::Counted { tables, most, private }
     }
 }
 

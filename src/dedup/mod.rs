@@ -8,6 +8,7 @@
 //! The list of nicknames comes from the package nicknames 1.0.1 (Apache-2.0), the legal forms from cleanco 2.3 (MIT).
 
 mod blocking;
+mod calibration;
 mod cluster;
 mod company;
 mod compare;
@@ -30,6 +31,7 @@ mod similarity;
 mod sound;
 mod survivor;
 mod text;
+mod train;
 mod verdict;
 mod workers;
 
@@ -50,5 +52,6 @@ pub use similarity::{jaro_winkler, osa, within_one_edit};
 pub use sound::sound;
 pub use survivor::{Keep, Survivorship, golden, survivor};
 pub use text::{fold, is_placeholder};
+pub use train::{LevelShare, Training};
 pub use verdict::{Action, Verdict};
 pub use workers::{InPlace, Workers};
