@@ -25,6 +25,7 @@ mod plan;
 mod pool;
 mod prepared;
 mod records;
+mod report;
 mod role;
 mod score;
 mod similarity;
