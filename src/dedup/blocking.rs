@@ -183,7 +183,7 @@ pub(super) fn keys(records: &Records, row: &Row, out: &mut Vec<(u8, u32)>) {
     }
     if company {
         let acronym = text(Kind::Company, name, 2);
-        if acronym.len() >= 3 {
+        if acronym.len() >= 2 {
             add(38, &[acronym]);
         }
         let mut words: Vec<&str> = text(Kind::Company, name, 1).split(' ').collect();

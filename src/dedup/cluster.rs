@@ -2,6 +2,8 @@
 
 /// Bits beyond which one pair cannot outvote the others.
 const CAP: f64 = 12.0;
+/// What one pair can speak against a union: a garbled record disagrees with its own kind, and many small objections still weigh.
+const VETO: f64 = 3.0;
 /// Pairs that are looked at when two large groups meet.
 const WITNESSES: usize = 400;
 
@@ -74,7 +76,7 @@ fn average(left: &[u32], right: &[u32], score: &mut dyn FnMut(u32, u32) -> f64) 
     let (mut sum, mut seen) = (0.0, 0_usize);
     for at in (0..all).step_by(step) {
         if let (Some(a), Some(b)) = (left.get(at / right.len()), right.get(at % right.len())) {
-            sum += score(*a.min(b), *a.max(b)).clamp(-CAP / 2.0, CAP);
+            sum += score(*a.min(b), *a.max(b)).clamp(-VETO, CAP);
             seen += 1;
         }
     }

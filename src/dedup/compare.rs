@@ -493,7 +493,9 @@ fn company_level(records: &Records, x: u32, y: u32) -> Level {
         return if (stem_x == name_x) == (stem_y == name_y) { Level::CompanyClose } else { Level::CompanyStem };
     }
     let acronym = |short: &str, full: &str| short.len() >= 2 && short == full;
-    if acronym(&p, records.word(acronym_y)) || acronym(&q, records.word(acronym_x)) {
+    // "J&B" is an acronym too.
+    let letters = |stem: u32| records.word(stem).split(' ').filter(|word| *word != "and").collect::<String>();
+    if acronym(&letters(stem_x), records.word(acronym_y)) || acronym(&letters(stem_y), records.word(acronym_x)) {
         return Level::CompanyAcronym;
     }
     if likeness >= 0.88 { Level::CompanyFuzzy } else { Level::CompanyElse }

@@ -82,6 +82,9 @@ impl Duplicates {
 
 /// How far the data may lift the prior, in bits.
 const LIFT: f64 = 4.0;
+/// Without employers and addresses of firms nobody shares much with a stranger: a union may be this much under the review line
+/// on average, in bits.
+const SLACK: f64 = 2.0;
 /// Groups whose pairs are listed in one piece of work.
 const GROUPS: usize = 4096;
 
@@ -168,7 +171,8 @@ impl Deduper {
         };
         let strong: Vec<Edge> = edges.iter().filter(|edge| edge.bits >= match_line).copied().collect();
         let mut memo = Memo::roomy();
-        let groups = groups(records.len(), strong, review_line, self.config.max_group, &mut |a, b| weigh(a, b, &mut memo));
+        let union_line = review_line - if rarities.is_private() { SLACK } else { 0.0 };
+        let groups = groups(records.len(), strong, union_line, self.config.max_group, &mut |a, b| weigh(a, b, &mut memo));
         workers.progress(0.9, 1.0);
         let mut home: Vec<u32> = vec![0; records.len()];
         for (group, number) in groups.iter().zip(1_u32..) {

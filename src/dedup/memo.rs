@@ -128,16 +128,10 @@ fn may_be_alike(p: &str, q: &str) -> bool {
 const SLOTS: usize = 1 << 15;
 
 /// The cache of one worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Memo {
     names: Vec<(u64, Relation)>,
     levels: Vec<(u64, Level)>,
-}
-
-impl Default for Memo {
-    fn default() -> Self {
-        Self { names: Vec::new(), levels: Vec::new() }
-    }
 }
 
 impl Memo {

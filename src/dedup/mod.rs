@@ -5,6 +5,9 @@
 //! nothing. [`Deduper::judge`] says what to do with one record, [`Deduper::find_all`] finds the groups of a whole set without
 //! comparing everything with everything, [`golden`] builds the record that stays. Nothing here waits or reads anything.
 //!
+//! For large sets there are [`Records`] (compact) with [`Deduper::find`], [`Deduper::link`] and [`Deduper::train`], on threads the host
+//! lends ([`Workers`]); for records that come one by one an [`Index`]; for people a [report](Duplicates::report); for CRMs [`MergePlan`].
+//!
 //! The list of nicknames comes from the package nicknames 1.0.1 (Apache-2.0), the legal forms from cleanco 2.3 (MIT).
 
 mod blocking;
@@ -16,8 +19,10 @@ mod config;
 mod email;
 mod find;
 mod frequency;
+mod index;
 mod level;
 mod memo;
+mod merge;
 mod name;
 mod phone;
 mod place;
@@ -41,7 +46,9 @@ pub use company::{Company, company};
 pub use config::{DedupConfig, Measure, Scoring, Strategy};
 pub use email::{Email, domain, email};
 pub use find::{Duplicates, Found, Likely, Pair};
+pub use index::Index;
 pub use level::{Level, Weights};
+pub use merge::{CrmMatch, MergePlan, MergeStep, Merger, salesforce_matches};
 pub use name::{PersonName, are_nicknames, person_name};
 pub use phone::{Phone, phone};
 pub use place::{country, date, postal_code, street};

@@ -154,21 +154,41 @@ impl Records {
         number
     }
 
-    pub(super) fn replace(&mut self, number: u32, record: &Prepared) {
-        let row = self.encode(record, 0);
-        if let Some(slot) = self.rows.get_mut(number as usize) {
-            *slot = row;
-        }
-    }
-
     pub(super) fn clear(&mut self, number: u32) {
         if let Some(slot) = self.rows.get_mut(number as usize) {
             *slot = Row { flags: GONE, ..Row::default() };
         }
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.rows.truncate(len);
+    /// Adds a record of another set.
+    pub(super) fn copy(&mut self, other: &Self, number: u32) -> u32 {
+        let from = other.row(number);
+        let mut row = Row { columns: [0; KINDS], more: 0, ..from };
+        let mut more = Vec::new();
+        for kind in Kind::ALL {
+            for value in other.all(&from, kind) {
+                let [a, b, c, d] = other.value(kind, value);
+                let flags = kind == Kind::Email;
+                let texts = [a, b, c].map(|word| self.words.add(other.word(word)));
+                let last = if flags { d } else { self.words.add(other.word(d)) };
+                let [a, b, c] = texts;
+                let value = self.intern(kind, [a, b, c, last]);
+                match row.columns.get_mut(kind as usize) {
+                    Some(slot) if *slot == 0 => *slot = value,
+                    _ => more.push((kind, value)),
+                }
+            }
+        }
+        if !more.is_empty() {
+            self.more.push(more);
+            row.more = self.more.len() as u32;
+        }
+        self.rows.push(row);
+        self.rows.len() as u32 - 1
+    }
+
+    pub(super) fn is_gone(&self, number: u32) -> bool {
+        self.row(number).flags & GONE != 0
     }
 
     pub(super) fn row(&self, number: u32) -> Row {
