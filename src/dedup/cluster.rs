@@ -15,7 +15,7 @@ pub(super) struct Edge {
     pub(super) b: u32,
 }
 
-/// Merges by falling weight; a union is refused when the average weight between the two groups is under `line` bits, or the group
+/// Merges by falling weight; a union is refused when the average weight between the two groups is not over `line` bits, or the group
 /// would hold more than `most` records. `score` weighs any pair, also one that was no candidate.
 ///
 /// Groups are sorted, those of one record left out; the outcome does not depend on the order of `edges`.
@@ -42,7 +42,8 @@ pub(super) fn groups(count: usize, mut edges: Vec<Edge>, line: f64, most: usize,
             let (x, y) = (if size_p == 1 { &lone_p[..] } else { list(p) }, if size_q == 1 { &lone_q[..] } else { list(q) });
             if size_p >= size_q { average(x, y, score) } else { average(y, x, score) }
         };
-        if mean < line {
+        // As much against as for is not enough.
+        if mean <= line {
             continue;
         }
         let (keep, goes) = if size_p >= size_q { (p, q) } else { (q, p) };

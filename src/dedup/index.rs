@@ -223,9 +223,13 @@ mod tests {
     use crate::dedup::{Action, DedupConfig, Role};
 
     fn person(at: usize) -> Prepared {
-        let (first, last) = (["ann", "bob", "eve", "tom", "kim"][at % 5], ["keller", "stone", "frost", "wood"][at % 4]);
-        let email = format!("{first}.{last}{at}@firm{}.com", at % 7);
-        Prepared::new(&[(Role::First, first), (Role::Last, last), (Role::Email, &email)])
+        // Every surname its own: namesakes in one firm would rightly be taken for one person.
+        let part =
+            |at: usize| ["bra", "kel", "mos", "tiv", "dun", "fer", "gol", "zap", "hux", "wyn", "lor", "cas", "pim", "vek", "juk"][at % 15];
+        let last = [part(at), part(at / 15), part(at / 225), "er"].concat();
+        let first = ["ann", "bob", "eve", "tom", "kim"][at % 5];
+        let email = format!("{first}.{last}@firm{}.com", at % 97);
+        Prepared::new(&[(Role::First, first), (Role::Last, &last), (Role::Email, &email)])
     }
 
     #[test]
