@@ -100,12 +100,12 @@ impl Row {
 /// use crm_sync::dedup::{DedupConfig, Deduper, InPlace, Prepared, Records, Role};
 ///
 /// let mut records = Records::new();
-/// for name in ["Ann Keller", "Bob Stone", "Keller, Ann"] {
-///     records.push(&Prepared::new(&[(Role::Full, name), (Role::Email, &format!("{}@firm.com", name.len()))]));
+/// for (name, mail) in [("Ann Keller", "ann.keller@firm.com"), ("Bob Stone", "b@other.org"), ("Keller, Ann", "Ann.Keller+x@firm.com")] {
+///     records.push(&Prepared::new(&[(Role::Full, name), (Role::Email, mail)]));
 /// }
 /// assert_eq!(records.len(), 3);
 /// let found = Deduper::new(DedupConfig::default())?.find(&records, &InPlace);
-/// assert!(found.groups.is_empty(), "a name alone is no proof");
+/// assert_eq!(found.groups, [[0, 2]]);
 /// # Ok::<(), crm_sync::error::Error>(())
 /// ```
 #[derive(Clone, Default, Deserialize, Serialize)]
