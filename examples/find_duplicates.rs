@@ -1,43 +1,85 @@
-//! Finds duplicates in a CSV file and writes the pairs that are one.
+//! Finds duplicates in a CSV file, or the records two files have in common, and writes the pairs that are one.
 //!
 //! ```text
-//! cargo run --example find_duplicates -- --input tests/fixtures/leads.csv --id id \
+//! cargo run --release --example find_duplicates -- --input tests/fixtures/leads.csv --id id \
 //!     --fields first=first_name,last=last_name,email=email,phone=phone,company=company,country=country \
-//!     --out pairs.csv --clusters clusters.csv --truth tests/fixtures/leads-truth.csv --json
+//!     --out pairs.csv --clusters clusters.csv --report report.html --truth tests/fixtures/leads-truth.csv --json
 //! ```
 //!
-//! `pairs.csv` gets `id_l,id_r,score,reason`, `clusters.csv` gets `id,cluster` with a line per record. With `--json` the last line
-//! of standard output is one object: `records, candidates, pairs, clusters, seconds, peak_rss` (bytes; null where unknown).
+//! `pairs.csv` gets `id_l,id_r,score,reason`, `clusters.csv` gets `id,cluster` with a line per record, the report is one HTML page.
+//! Comma, semicolon, tab and bar are recognised as delimiters. The weights are learned from the file, unless `--no-train` is given.
+//! With `--link` the columns of the second file are the same, and only pairs across the files are looked for. With `--json` the
+//! last line of standard output is one object: `records, candidates, pairs, clusters, seconds, peak_rss` (bytes; null where unknown).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 
-use crm_sync::dedup::{DedupConfig, Deduper, Found, Prepared, Role};
+use crm_sync::dedup::{DedupConfig, Deduper, Duplicates, Prepared, Records, Role, Workers};
 use crm_sync::host::{Clock as _, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
 
-const USAGE: &str = "usage: find_duplicates --input FILE --id COLUMN --fields role=column,... --out FILE [--threshold 0.85] [--clusters FILE] [--truth FILE] [--json]";
+const USAGE: &str = "usage: find_duplicates --input FILE [--link FILE] --id COLUMN --fields role=column,... --out FILE [--threshold 0.85] [--clusters FILE] [--report FILE] [--truth FILE] [--no-train] [--threads N] [--json]";
+/// Rows that go from reading to normalising in one piece.
+const BATCH: usize = 2_000;
 
 type Outcome<T> = Result<T, String>;
 
+#[derive(Default)]
 struct Options {
     input: PathBuf,
+    link: Option<PathBuf>,
     id: String,
     fields: Vec<(Role, String)>,
     threshold: Option<f64>,
     out: PathBuf,
     clusters: Option<PathBuf>,
+    report: Option<PathBuf>,
     truth: Option<PathBuf>,
+    threads: usize,
+    untrained: bool,
     json: bool,
 }
 
 struct Table {
     ids: Vec<String>,
-    records: Vec<Prepared>,
+    records: Records,
+    /// Records of the first file; the others came with `--link`.
+    first: usize,
+}
+
+/// Threads lent to the library for as long as it works, and a bar on a terminal.
+struct Threads {
+    count: usize,
+    bar: ProgressBar,
+}
+
+impl Workers for Threads {
+    fn run(&self, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..self.count.min(pieces) {
+                scope.spawn(|| {
+                    loop {
+                        let piece = next.fetch_add(1, Ordering::Relaxed);
+                        if piece >= pieces {
+                            break;
+                        }
+                        work(piece);
+                    }
+                });
+            }
+        });
+    }
+
+    fn progress(&self, from: f64, _: f64) {
+        self.bar.set_position((from * 100.0) as u64);
+    }
 }
 
 fn main() -> ExitCode {
@@ -55,41 +97,43 @@ fn main() -> ExitCode {
 }
 
 fn options(mut words: impl Iterator<Item = String>) -> Outcome<Options> {
-    let (mut input, mut id, mut fields, mut threshold, mut out, mut clusters, mut truth, mut json) =
-        (None, None, None, None, None, None, None, false);
+    let mut options = Options { threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get), ..Options::default() };
+    let mut given = HashSet::new();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value; {USAGE}"));
         match word.as_str() {
-            "--input" => input = Some(PathBuf::from(value()?)),
-            "--id" => id = Some(value()?),
-            "--fields" => fields = Some(roles(&value()?)?),
+            "--input" => options.input = PathBuf::from(value()?),
+            "--link" => options.link = Some(PathBuf::from(value()?)),
+            "--id" => options.id = value()?,
+            "--fields" => options.fields = roles(&value()?)?,
             "--threshold" => {
                 let text = value()?;
-                threshold =
-                    Some(text.parse().map_err(|_| format!("`--threshold {text}` is not a number; give a probability such as 0.85"))?);
+                let number = text.parse().map_err(|_| format!("`--threshold {text}` is not a number; give a probability such as 0.85"))?;
+                options.threshold = Some(number);
             }
-            "--out" => out = Some(PathBuf::from(value()?)),
-            "--clusters" => clusters = Some(PathBuf::from(value()?)),
-            "--truth" => truth = Some(PathBuf::from(value()?)),
-            "--json" => json = true,
+            "--out" => options.out = PathBuf::from(value()?),
+            "--clusters" => options.clusters = Some(PathBuf::from(value()?)),
+            "--report" => options.report = Some(PathBuf::from(value()?)),
+            "--truth" => options.truth = Some(PathBuf::from(value()?)),
+            "--threads" => {
+                let text = value()?;
+                let number = text.parse().ok().filter(|count| *count > 0);
+                options.threads = number.ok_or_else(|| format!("`--threads {text}` is not a number above 0"))?;
+            }
+            "--no-train" => options.untrained = true,
+            "--json" => options.json = true,
             other => return Err(format!("unknown option `{other}`; {USAGE}")),
         }
+        given.insert(word);
     }
-    let missing = |name: &str| format!("`{name}` is missing; {USAGE}");
-    let options = Options {
-        input: input.ok_or_else(|| missing("--input"))?,
-        id: id.ok_or_else(|| missing("--id"))?,
-        fields: fields.ok_or_else(|| missing("--fields"))?,
-        threshold,
-        out: out.ok_or_else(|| missing("--out"))?,
-        clusters,
-        truth,
-        json,
-    };
-    let written = [Some(&options.out), options.clusters.as_ref()];
-    let clash = written.iter().flatten().any(|path| **path == options.input) || options.clusters.as_ref() == Some(&options.out);
-    if clash {
-        return Err("`--input`, `--out` and `--clusters` must be different files".to_owned());
+    if let Some(missing) = ["--input", "--id", "--fields", "--out"].iter().find(|name| !given.contains(**name)) {
+        return Err(format!("`{missing}` is missing; {USAGE}"));
+    }
+    let read = [Some(&options.input), options.link.as_ref(), options.truth.as_ref()];
+    let written: Vec<&PathBuf> = [Some(&options.out), options.clusters.as_ref(), options.report.as_ref()].into_iter().flatten().collect();
+    let twice = written.iter().enumerate().any(|(at, path)| written.iter().skip(at + 1).any(|other| other == path));
+    if twice || written.iter().any(|path| read.iter().flatten().any(|other| other == path)) {
+        return Err("`--input`, `--link`, `--truth`, `--out`, `--clusters` and `--report` must be different files".to_owned());
     }
     Ok(options)
 }
@@ -117,18 +161,27 @@ fn run(options: &Options) -> Outcome<()> {
         config.threshold = threshold;
         config.review = config.review.min(threshold);
     }
-    let deduper = Deduper::new(config).map_err(|error| error.to_string())?;
-    let table = read(options, &deduper)?;
+    let mut deduper = Deduper::new(config).map_err(|error| error.to_string())?;
+    let table = read(options)?;
     let truth = options.truth.as_deref().map(|path| read_truth(path, &table.ids)).transpose()?;
 
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(table.records.len() as u64) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("comparing {bar:40} {pos}/{len} records, {eta} left") {
-        bar.set_style(style);
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(100) } else { ProgressBar::hidden() };
+    let named = |what: &str| {
+        if let Ok(style) = ProgressStyle::with_template(&format!("{what} {{bar:40}} {{percent}} %, {{elapsed}}")) {
+            bar.set_style(style);
+        }
+    };
+    let threads = Threads { count: options.threads, bar: bar.clone() };
+    if !options.untrained {
+        named("learning");
+        let training = deduper.train(&table.records, &threads);
+        deduper = deduper.with_weights(training.weights).map_err(|error| error.to_string())?;
     }
-    let found = deduper.find_all(&table.records, &mut |done| bar.set_position(done as u64));
+    named("comparing");
+    let found = if options.link.is_some() { deduper.link(&table.records, &threads) } else { deduper.find(&table.records, &threads) };
     bar.finish_and_clear();
 
-    write(options, &table, &found)?;
+    write(options, &table, &deduper, &found)?;
     let seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
     println!(
         "{} records, {} pairs compared, {} duplicate pairs in {} groups, {} pairs to review, {seconds:.2} s",
@@ -151,13 +204,29 @@ fn run(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> Outcome<csv::Reader<File>> {
-    let file = File::open(path).map_err(|error| format!("cannot open {}: {error}; check the path", path.display()))?;
-    Ok(csv::ReaderBuilder::new().has_headers(true).from_reader(file))
+fn open(path: &Path) -> Outcome<csv::Reader<BufReader<File>>> {
+    let fail = |error: std::io::Error| format!("cannot open {}: {error}; check the path", path.display());
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(fail)?);
+    let start = file.fill_buf().map_err(fail)?;
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    // The header tells the delimiter: the one that stands there most often, outside quotes.
+    let mut quoted = false;
+    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0), (b'|', 0)];
+    for byte in line {
+        quoted ^= *byte == b'"';
+        if let Some((_, count)) = counts.iter_mut().find(|(mark, _)| mark == byte && !quoted) {
+            *count += 1;
+        }
+    }
+    let delimiter = counts.iter().rev().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0).map_or(b',', |(mark, _)| *mark);
+    if start.starts_with(b"\xef\xbb\xbf") {
+        file.consume(3);
+    }
+    Ok(csv::ReaderBuilder::new().has_headers(true).delimiter(delimiter).from_reader(file))
 }
 
 /// The header, checked: readable text, no column twice.
-fn header(reader: &mut csv::Reader<File>, path: &Path) -> Outcome<Vec<String>> {
+fn header(reader: &mut csv::Reader<BufReader<File>>, path: &Path) -> Outcome<Vec<String>> {
     let raw = reader.byte_headers().map_err(|error| explain(path, &error))?.clone();
     let mut names = Vec::new();
     for (at, bytes) in raw.iter().enumerate() {
@@ -185,8 +254,22 @@ fn column(names: &[String], name: &str, path: &Path, option: &str) -> Outcome<us
         .ok_or_else(|| format!("{}, line 1: there is no column `{name}` ({option}); the columns are {}", path.display(), names.join(", ")))
 }
 
-fn read(options: &Options, deduper: &Deduper) -> Outcome<Table> {
-    let path = options.input.as_path();
+fn read(options: &Options) -> Outcome<Table> {
+    let mut table = Table { ids: Vec::new(), records: Records::new(), first: 0 };
+    let mut seen = HashSet::new();
+    read_file(options, &options.input, &mut table, &mut seen, false)?;
+    table.first = table.ids.len();
+    if let Some(link) = &options.link {
+        seen.clear();
+        read_file(options, link, &mut table, &mut seen, true)?;
+    }
+    Ok(table)
+}
+
+type Batch = Vec<(u64, csv::ByteRecord)>;
+
+/// One thread reads, the others normalise, this one files the records in the order of the file.
+fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashSet<Box<str>>, other: bool) -> Outcome<()> {
     let mut reader = open(path)?;
     let names = header(&mut reader, path)?;
     let id = column(&names, &options.id, path, "--id")?;
@@ -194,33 +277,97 @@ fn read(options: &Options, deduper: &Deduper) -> Outcome<Table> {
     for (role, name) in &options.fields {
         fields.push((*role, column(&names, name, path, &format!("--fields {role}={name}"))?));
     }
-    let (mut ids, mut records, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    let mut row = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut row).map_err(|error| explain(path, &error))? {
-        let line = row.position().map_or(0, csv::Position::line);
-        let cell = |at: usize| {
-            let bytes = row.get(at).unwrap_or_default();
-            std::str::from_utf8(bytes).map_err(|_| not_utf8(path, line, &format!("`{}`", names.get(at).map_or("?", String::as_str))))
-        };
-        let key = cell(id)?.to_owned();
-        if key.is_empty() {
-            return Err(format!("{}, line {line}, column `{}`: the id is blank; give every record one", path.display(), options.id));
+    let names = &names;
+    let fields = &fields;
+    let cell = |row: &csv::ByteRecord, line: u64, at: usize| -> Outcome<String> {
+        let bytes = row.get(at).unwrap_or_default();
+        let text = std::str::from_utf8(bytes);
+        Ok(text.map_err(|_| not_utf8(path, line, &format!("`{}`", names.get(at).map_or("?", String::as_str))))?.to_owned())
+    };
+    let cell = &cell;
+    let prepare = |rows: Batch| -> Outcome<Vec<(u64, String, Prepared)>> {
+        let mut out = Vec::with_capacity(rows.len());
+        for (line, row) in rows {
+            let mut texts = Vec::with_capacity(fields.len());
+            for (role, at) in fields {
+                texts.push((*role, cell(&row, line, *at)?));
+            }
+            let values: Vec<(Role, &str)> = texts.iter().map(|(role, text)| (*role, text.as_str())).collect();
+            out.push((line, cell(&row, line, id)?, Prepared::new(&values)));
         }
-        if !seen.insert(key.clone()) {
-            return Err(format!(
-                "{}, line {line}, column `{}`: the id `{key}` is there twice; ids must be unique",
-                path.display(),
-                options.id
-            ));
+        Ok(out)
+    };
+    let prepare = &prepare;
+    std::thread::scope(|scope| {
+        let lanes = options.threads.max(1);
+        let mut full = Vec::new();
+        let mut empty = Vec::new();
+        for _ in 0..lanes {
+            let (to, rows) = sync_channel::<Batch>(2);
+            let (made, records) = sync_channel(2);
+            empty.push(to);
+            full.push(records);
+            scope.spawn(move || {
+                for batch in rows {
+                    if made.send(prepare(batch)).is_err() {
+                        return;
+                    }
+                }
+            });
         }
-        let mut values = Vec::with_capacity(fields.len());
-        for (role, at) in &fields {
-            values.push((*role, cell(*at)?));
+        let reading = scope.spawn(move || -> Outcome<()> {
+            let mut lane = empty.iter().cycle();
+            let mut batch = Vec::with_capacity(BATCH);
+            let mut row = csv::ByteRecord::new();
+            let mut send = |batch: Batch| lane.next().is_some_and(|lane| lane.send(batch).is_ok());
+            while reader.read_byte_record(&mut row).map_err(|error| explain(path, &error))? {
+                batch.push((row.position().map_or(0, csv::Position::line), std::mem::take(&mut row)));
+                if batch.len() == BATCH && !send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))) {
+                    return Ok(());
+                }
+            }
+            send(batch);
+            Ok(())
+        });
+        let mut filed = Ok(());
+        'all: for lane in full.iter().cycle() {
+            let Ok(batch) = lane.recv() else { break };
+            for entry in batch? {
+                let (line, key, record) = entry;
+                filed = file(options, path, (line, key), &record, table, seen, other);
+                if filed.is_err() {
+                    break 'all;
+                }
+            }
         }
-        records.push(deduper.prepare(&values));
-        ids.push(key);
+        drop(full);
+        let read = reading.join().unwrap_or_else(|_| Err(format!("{}: reading stopped", path.display())));
+        filed.and(read)
+    })
+}
+
+fn file(
+    options: &Options,
+    path: &Path,
+    (line, key): (u64, String),
+    record: &Prepared,
+    table: &mut Table,
+    seen: &mut HashSet<Box<str>>,
+    other: bool,
+) -> Outcome<()> {
+    if key.is_empty() {
+        return Err(format!("{}, line {line}, column `{}`: the id is blank; give every record one", path.display(), options.id));
     }
-    Ok(Table { ids, records })
+    if !seen.insert(key.as_str().into()) {
+        return Err(format!("{}, line {line}, column `{}`: the id `{key}` is there twice; ids must be unique", path.display(), options.id));
+    }
+    if other {
+        table.records.push_other(record);
+    } else {
+        table.records.push(record);
+    }
+    table.ids.push(key);
+    Ok(())
 }
 
 fn explain(path: &Path, error: &csv::Error) -> String {
@@ -254,8 +401,8 @@ fn read_truth(path: &Path, ids: &[String]) -> Outcome<Vec<String>> {
     ids.iter().map(|id| entities.remove(id).ok_or_else(|| format!("{}: the id `{id}` of the input is missing", path.display()))).collect()
 }
 
-fn score(found: &Found, truth: &[String]) -> String {
-    let right = found.pairs.iter().filter(|pair| truth.get(pair.a) == truth.get(pair.b)).count();
+fn score(found: &Duplicates, truth: &[String]) -> String {
+    let right = found.pairs.iter().filter(|pair| truth.get(pair.a as usize) == truth.get(pair.b as usize)).count();
     let mut sizes: HashMap<&str, usize> = HashMap::new();
     for entity in truth {
         *sizes.entry(entity).or_insert(0) += 1;
@@ -267,36 +414,53 @@ fn score(found: &Found, truth: &[String]) -> String {
     format!("precision {precision:.4}, recall {recall:.4}, F1 {f1:.4} over the pairs inside groups ({all} true pairs)")
 }
 
-/// Writes beside the target and renames at the end: a file is whole or not there.
-fn write(options: &Options, table: &Table, found: &Found) -> Outcome<()> {
-    let id = |at: usize| table.ids.get(at).map_or("", String::as_str);
-    let mut pairs = vec![["id_l".to_owned(), "id_r".to_owned(), "score".to_owned(), "reason".to_owned()]];
-    for pair in &found.pairs {
-        let reasons: Vec<String> = pair.reasons.iter().filter(|reason| reason.rule != "prior").map(ToString::to_string).collect();
-        pairs.push([id(pair.a).to_owned(), id(pair.b).to_owned(), format!("{:.6}", pair.score), reasons.join("; ")]);
-    }
-    let out = part(&options.out, &pairs)?;
-    let mut parts = vec![(out, options.out.clone())];
-    if let Some(path) = &options.clusters {
-        let mut home: Vec<usize> = (0..table.ids.len()).collect();
-        for group in &found.groups {
-            for (member, first) in group.iter().zip(std::iter::repeat(group.first())) {
-                if let (Some(place), Some(first)) = (home.get_mut(*member), first) {
-                    *place = *first;
+/// Writes beside the targets and renames at the end: a file is whole or not there.
+fn write(options: &Options, table: &Table, deduper: &Deduper, found: &Duplicates) -> Outcome<()> {
+    let id = |at: u32| table.ids.get(at as usize).map_or("", String::as_str);
+    let mut parts: Vec<(PathBuf, PathBuf)> = Vec::new();
+    let made = (|| -> Outcome<()> {
+        let lines = explain_all(options, table, deduper, found);
+        parts.push((
+            part(&options.out, &mut |out| {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(["id_l", "id_r", "score", "reason"])?;
+                for (pair, (score, reason)) in found.pairs.iter().zip(&lines) {
+                    writer.write_record([id(pair.a), id(pair.b), score, reason])?;
+                }
+                writer.flush()
+            })?,
+            options.out.clone(),
+        ));
+        if let Some(path) = &options.clusters {
+            let mut home: Vec<u32> = (0..table.ids.len() as u32).collect();
+            for group in &found.groups {
+                for member in group {
+                    if let (Some(place), Some(first)) = (home.get_mut(*member as usize), group.first()) {
+                        *place = *first;
+                    }
                 }
             }
-        }
-        let mut rows = vec![["id".to_owned(), "cluster".to_owned()]];
-        rows.extend(home.iter().enumerate().map(|(at, first)| [id(at).to_owned(), id(*first).to_owned()]));
-        match part(path, &rows) {
-            Ok(done) => parts.push((done, path.clone())),
-            Err(error) => {
-                for (done, _) in parts {
-                    let _ = std::fs::remove_file(done);
+            let done = part(path, &mut |out| {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(["id", "cluster"])?;
+                for (at, first) in (0_u32..).zip(&home) {
+                    writer.write_record([id(at), id(*first)])?;
                 }
-                return Err(error);
-            }
+                writer.flush()
+            })?;
+            parts.push((done, path.clone()));
         }
+        if let Some(path) = &options.report {
+            let page = found.report(deduper, &table.records, &|at| id(at).to_owned());
+            parts.push((part(path, &mut |out| out.write_all(page.as_bytes()))?, path.clone()));
+        }
+        Ok(())
+    })();
+    if let Err(error) = made {
+        for (done, _) in parts {
+            let _ = std::fs::remove_file(done);
+        }
+        return Err(error);
     }
     for (from, to) in parts {
         std::fs::rename(&from, &to).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
@@ -304,21 +468,37 @@ fn write(options: &Options, table: &Table, found: &Found) -> Outcome<()> {
     Ok(())
 }
 
-fn part<const N: usize>(path: &Path, rows: &[[String; N]]) -> Outcome<PathBuf> {
+/// Score and reasons of every pair, made on all threads.
+fn explain_all(options: &Options, table: &Table, deduper: &Deduper, found: &Duplicates) -> Vec<(String, String)> {
+    let share = found.pairs.len().div_ceil(options.threads.max(1)).max(1);
+    let line = |a: u32, b: u32| {
+        let why = found.explain(deduper, &table.records, a, b);
+        let reasons: Vec<String> = why.reasons.iter().filter(|reason| reason.rule != "prior").map(ToString::to_string).collect();
+        (format!("{:.6}", why.score), reasons.join("; "))
+    };
+    let line = &line;
+    std::thread::scope(|scope| {
+        let hands: Vec<_> = found
+            .pairs
+            .chunks(share)
+            .map(|pairs| scope.spawn(move || pairs.iter().map(|pair| line(pair.a, pair.b)).collect::<Vec<_>>()))
+            .collect();
+        hands.into_iter().flat_map(|hand| hand.join().unwrap_or_default()).collect()
+    })
+}
+
+fn part(path: &Path, fill: &mut dyn FnMut(&mut BufWriter<File>) -> std::io::Result<()>) -> Outcome<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     let beside = PathBuf::from(name);
-    let fail = |error: &dyn std::fmt::Display| {
+    let made = File::create(&beside).map(BufWriter::new).and_then(|mut out| {
+        fill(&mut out)?;
+        out.flush()
+    });
+    made.map_err(|error| {
         let _ = std::fs::remove_file(&beside);
         format!("cannot write {}: {error}; check that the folder exists and has room", path.display())
-    };
-    let file = File::create(&beside).map_err(|error| fail(&error))?;
-    let mut writer = csv::Writer::from_writer(file);
-    for row in rows {
-        writer.write_record(row).map_err(|error| fail(&error))?;
-    }
-    let mut file = writer.into_inner().map_err(|error| fail(&error))?;
-    file.flush().map_err(|error| fail(&error))?;
+    })?;
     Ok(beside)
 }
 

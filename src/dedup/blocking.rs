@@ -1,7 +1,9 @@
 //! Candidate search: which records are worth comparing.
 
 use super::prepared::Prepared;
+use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records, Row};
 use super::role::Role;
+use super::sound::sound;
 use super::text::{hash, head, squash, tail};
 
 /// What to search a CRM for, to find the records that may be the same. Debug shows no values.
@@ -52,190 +54,167 @@ pub fn blocking_keys(record: &Prepared) -> Vec<BlockingKey> {
     out
 }
 
-/// The keys under which a record is filed, hashed. Records that share one are compared.
-pub(super) fn keys(record: &Prepared, out: &mut Vec<u64>) {
+/// Passes of keys, numbered from 0.
+pub(super) const PASSES: usize = 46;
+
+/// The keys under which a record is filed: the pass and a hash. Records that share a key of one pass are compared.
+pub(super) fn keys(records: &Records, row: &Row, out: &mut Vec<(u8, u32)>) {
     out.clear();
-    if record.is_blank() {
+    if row.is_blank() {
         return;
     }
-    let mut add = |seed: u8, parts: &[&str]| {
+    let mut add = |pass: u8, parts: &[&str]| {
         if parts.iter().all(|part| !part.is_empty()) {
-            out.push(hash(seed, parts));
+            // The hash 0 stands for "no key".
+            out.push((pass, ((hash(pass, parts) >> 16) as u32).max(1)));
         }
     };
-    let (first, last) = (record.first_key.as_str(), record.last_key.as_str());
-    let company = record.is_company();
-    for identifier in &record.identifiers {
-        add(20, &[identifier]);
-        if identifier.len() >= 6 {
-            add(21, &[head(identifier, identifier.len() / 2), head(first, 1)]);
-            add(22, &[tail(identifier, identifier.len() / 2), head(first, 1)]);
+    let text = |kind: Kind, value: u32, part: usize| records.text(kind, value, part);
+    let first = text(Kind::First, row.one(Kind::First), 1);
+    let last = text(Kind::Last, row.one(Kind::Last), 1);
+    let [birth, postal, city, title] = [Kind::Birth, Kind::Postal, Kind::City, Kind::Title].map(|kind| records.of(row, kind));
+    let company = row.is_company();
+    for value in records.all(row, Kind::Identifier) {
+        let identifier = text(Kind::Identifier, value, 0);
+        add(0, &[identifier]);
+        let length = identifier.chars().count();
+        if length >= 6 {
+            add(1, &[head(identifier, length / 2), head(first, 1)]);
+            add(2, &[tail(identifier, length / 2), head(first, 1)]);
         }
     }
-    for email in &record.emails {
-        if !email.is_role || company {
-            add(23, &[&email.canonical]);
-            if email.user.len() >= 9 {
-                add(24, &[head(&email.canonical, 9)]);
+    for value in records.all(row, Kind::Email) {
+        let [canonical, user, _, flags] = records.value(Kind::Email, value);
+        let (canonical, user) = (records.word(canonical), records.word(user));
+        let inbox = flags & ROLE_INBOX != 0;
+        if !inbox || company {
+            add(3, &[canonical]);
+            if user.len() >= 9 {
+                add(4, &[head(canonical, 9)]);
             }
-            if email.canonical.len() > 16 {
-                add(25, &[tail(&email.canonical, 16)]);
+            if canonical.len() > 16 && flags & FREE_MAIL == 0 {
+                add(5, &[tail(canonical, 16), head(first, 1)]);
             }
         }
-        if !email.is_role && email.user.len() >= 5 {
-            add(26, &[&email.user]);
+        if !inbox && user.len() >= 5 {
+            add(6, &[user]);
         }
     }
-    for phone in &record.phones {
-        let number = tail(&phone.national, 9);
-        if company {
-            add(27, &[number])
+    for value in records.all(row, Kind::Phone) {
+        let number = tail(text(Kind::Phone, value, 0), 9);
+        if company || first.is_empty() && last.is_empty() {
+            add(7, &[number]);
         } else {
-            add(28, &[number, head(first, 1)])
-        }
-        add(28, &[number, head(last, 1)]);
-        if first.is_empty() && last.is_empty() {
-            add(27, &[number]);
+            add(8, &[number, head(first, 1)]);
+            add(9, &[number, head(last, 1)]);
+            // Swapped names and a lone one meet here.
+            add(8, &[number, head(last, 1)]);
         }
     }
     if first <= last {
-        add(29, &[first, last])
+        add(10, &[first, last])
     } else {
-        add(29, &[last, first])
+        add(10, &[last, first])
     }
     if first.is_empty() && last.len() >= 3 {
-        add(30, &[last]);
+        add(11, &[last]);
     }
-    add(31, &[head(first, 4), head(last, 4)]);
-    add(32, &[last, head(first, 1)]);
-    add(33, &[first, head(last, 2)]);
-    for part in &record.last_parts {
-        add(34, &[part, head(first, 3)]);
+    add(12, &[head(first, 4), head(last, 4)]);
+    add(13, &[last, head(first, 1)]);
+    add(14, &[first, head(last, 2)]);
+    for part in text(Kind::Last, row.one(Kind::Last), 3).split(' ') {
+        add(15, &[part, head(first, 3)]);
     }
-    if !record.birth.is_empty() {
-        add(35, &[&record.birth, head(first, 1)]);
-        add(35, &[&record.birth, head(last, 1)]);
-        add(36, &[head(&record.birth, 4), head(last, 3), head(first, 2)]);
-        add(37, &[&record.birth, &record.postal]);
+    let (sound_first, sound_last) = (sound(first), sound(last));
+    if sound_last.len() > 1 {
+        add(16, &[&sound_last, head(first, 1)]);
+        add(17, &[&sound_last, &sound_first]);
     }
-    if !record.postal.is_empty() {
-        add(38, &[&record.postal, head(last, 2)]);
-        add(38, &[&record.postal, head(first, 2)]);
-        for (street, _) in &record.streets {
-            add(39, &[&record.postal, head(&squash(street), 5)]);
-        }
+    if !birth.is_empty() {
+        add(18, &[birth, head(first, 1)]);
+        add(19, &[birth, head(last, 1)]);
+        add(20, &[head(birth, 4), head(last, 3), head(first, 2)]);
+        add(21, &[birth, postal]);
+        add(22, &[head(birth, 4), last]);
+        add(23, &[birth, city]);
+        add(24, &[birth, title]);
+        add(25, &[head(birth, 4), postal]);
+        add(26, &[birth, records.of(row, Kind::Region)]);
     }
-    for (street, number) in &record.streets {
-        let name = squash(street);
+    if !postal.is_empty() {
+        add(27, &[postal, head(last, 2)]);
+        add(28, &[postal, head(first, 2)]);
         if !company {
-            add(40, &[head(&name, 8), number, head(first, 1)]);
-            add(40, &[head(&name, 8), number, head(last, 1)]);
-        } else {
-            add(40, &[head(&name, 8), number]);
+            add(29, &[postal, title]);
         }
     }
-    add(41, &[&record.city, head(last, 3), head(first, 1)]);
-    add(42, &[&record.city, first]);
-    add(53, &[&record.city, last]);
-    add(54, &[&record.title, last]);
-    add(55, &[head(&record.birth, 4), last]);
-    add(56, &[&record.birth, &record.city]);
-    add(57, &[&record.birth, &record.title]);
-    add(58, &[head(&record.birth, 4), &record.postal]);
-    if !company {
-        add(59, &[&record.postal, &record.title]);
-    }
-    let mut employers: Vec<String> = Vec::new();
-    let domain = record.domain.split('.').next().unwrap_or("").to_owned();
-    let name = record.company.as_ref().map(|company| squash(&company.stem.replace(" and ", " "))).unwrap_or_default();
-    for employer in [domain, name] {
-        if !employer.is_empty() && !employers.contains(&employer) {
-            employers.push(employer);
-        }
-    }
-    for employer in &employers {
+    for value in records.all(row, Kind::Street) {
+        let name = squash(text(Kind::Street, value, 0));
+        let number = text(Kind::Street, value, 1);
+        add(30, &[postal, head(&name, 5)]);
         if company {
-            add(43, &[employer]);
-            add(44, &[head(employer, 6)]);
-            add(45, &[tail(employer, 6), head(employer, 1)]);
-            add(46, &[&record.city, head(employer, 3)]);
-            add(47, &[&record.postal, head(employer, 2)]);
+            add(31, &[head(&name, 8), number]);
         } else {
-            add(48, &[employer, head(last, 2)]);
-            add(49, &[employer, head(first, 3)]);
-            add(50, &[head(employer, 5), last]);
-            let (x, y) = (head(first, 1), head(last, 1));
-            if x <= y { add(51, &[employer, x, y]) } else { add(51, &[employer, y, x]) }
+            add(32, &[head(&name, 8), number, head(first, 1)]);
+            add(33, &[head(&name, 8), number, head(last, 1)]);
         }
     }
-    if company && let Some(known) = &record.company {
-        if known.acronym.len() >= 3 {
-            add(43, &[&known.acronym]);
+    add(34, &[city, head(last, 3), head(first, 1)]);
+    add(35, &[city, first]);
+    add(36, &[city, last]);
+    add(37, &[title, last]);
+    let name = row.one(Kind::Company);
+    let stem = squash(&text(Kind::Company, name, 1).replace(" and ", " "));
+    let label = text(Kind::Domain, row.one(Kind::Domain), 1);
+    for employer in [label, if stem == label { "" } else { &stem }] {
+        if company {
+            add(38, &[employer]);
+            add(39, &[head(employer, 6)]);
+            add(40, &[tail(employer, 6), head(employer, 1)]);
+            add(41, &[city, head(employer, 3)]);
+            add(42, &[postal, head(employer, 2)]);
+        } else {
+            add(38, &[employer, head(last, 2)]);
+            add(39, &[employer, head(first, 3)]);
+            add(40, &[head(employer, 5), last]);
+            let (x, y) = (head(first, 1), head(last, 1));
+            if x <= y { add(41, &[employer, x, y]) } else { add(41, &[employer, y, x]) }
         }
-        let mut words: Vec<&str> = known.stem.split(' ').collect();
+    }
+    if company {
+        let acronym = text(Kind::Company, name, 2);
+        if acronym.len() >= 2 {
+            add(38, &[acronym]);
+        }
+        let mut words: Vec<&str> = text(Kind::Company, name, 1).split(' ').collect();
         words.sort_unstable();
-        add(52, &[&words.join(" ")]);
+        add(43, &[&words.join(" ")]);
     }
     out.sort_unstable();
     out.dedup();
 }
 
-/// Every pair worth comparing as `a << 32 | b` with `a < b`, sorted. At most `max_block` partners per record and key: the
-/// members of a larger block are sorted by name and compared with their neighbours.
-pub(super) fn candidates(records: &[Prepared], max_block: usize) -> Vec<u64> {
-    let mut filed: Vec<(u64, u32)> = Vec::with_capacity(records.len() * 12);
-    let mut own = Vec::new();
-    for (at, record) in records.iter().enumerate() {
-        keys(record, &mut own);
-        let at = at as u32;
-        filed.extend(own.iter().map(|key| (*key, at)));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_stable_and_a_blank_record_has_none() {
+        let mut records = Records::new();
+        records.push(&Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "ann.keller@firm.com"), (Role::City, "Ulm")]));
+        records.push(&Prepared::new(&[(Role::Full, "n/a"), (Role::Country, "DE")]));
+        let (mut one, mut again) = (Vec::new(), Vec::new());
+        keys(&records, &records.row(0), &mut one);
+        keys(&records, &records.row(0), &mut again);
+        assert!(one.len() > 8 && one == again && one.iter().all(|(pass, key)| usize::from(*pass) < PASSES && *key != 0));
+        keys(&records, &records.row(1), &mut again);
+        assert!(again.is_empty());
     }
-    filed.sort_unstable();
-    let mut pairs: Vec<u64> = Vec::new();
-    for block in filed.chunk_by(|x, y| x.0 == y.0) {
-        if block.len() <= max_block {
-            for (at, (_, a)) in block.iter().enumerate() {
-                for (_, b) in block.iter().skip(at + 1) {
-                    pairs.push(pair(*a, *b));
-                }
-            }
-        } else {
-            let mut sorted: Vec<u32> = block.iter().map(|(_, at)| *at).collect();
-            let window = (max_block / 8).max(1);
-            for order in [by_last as fn(&Prepared) -> (&str, &str, &str), by_first, by_place] {
-                sorted.sort_by(|x, y| {
-                    let of = |at: &u32| records.get(*at as usize).map(order);
-                    of(x).cmp(&of(y)).then(x.cmp(y))
-                });
-                for (at, a) in sorted.iter().enumerate() {
-                    for b in sorted.iter().skip(at + 1).take(window) {
-                        pairs.push(pair(*a, *b));
-                    }
-                }
-            }
-        }
-        if pairs.len() > 1 << 24 && pairs.len() == pairs.capacity() {
-            pairs.sort_unstable();
-            pairs.dedup();
-        }
+
+    #[test]
+    fn a_crm_is_searched_for_the_telling_values() {
+        let record = Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "Ann@firm.com"), (Role::Phone, "+49 921 2336403")]);
+        let roles: Vec<Vec<Role>> = blocking_keys(&record).iter().map(|key| key.all.iter().map(|(role, _)| *role).collect()).collect();
+        assert_eq!(roles, [vec![Role::Email], vec![Role::Phone], vec![Role::First, Role::Last]]);
     }
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs
-}
-
-fn by_last(record: &Prepared) -> (&str, &str, &str) {
-    (&record.last_key, &record.first_key, record.company.as_ref().map_or("", |company| company.name.as_str()))
-}
-
-fn by_first(record: &Prepared) -> (&str, &str, &str) {
-    (&record.first_key, &record.birth, record.emails.first().map_or("", |email| email.canonical.as_str()))
-}
-
-fn by_place(record: &Prepared) -> (&str, &str, &str) {
-    (&record.birth, &record.postal, record.company.as_ref().map_or("", |company| company.name.as_str()))
-}
-
-fn pair(a: u32, b: u32) -> u64 {
-    u64::from(a.min(b)) << 32 | u64::from(a.max(b))
 }

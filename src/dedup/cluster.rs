@@ -2,6 +2,8 @@
 
 /// Bits beyond which one pair cannot outvote the others.
 const CAP: f64 = 12.0;
+/// What one pair can speak against a union: a garbled record disagrees with its own kind, and many small objections still weigh.
+const VETO: f64 = 3.0;
 /// Pairs that are looked at when two large groups meet.
 const WITNESSES: usize = 400;
 
@@ -13,53 +15,58 @@ pub(super) struct Edge {
     pub(super) b: u32,
 }
 
-/// Merges by falling weight; a union is refused when the average weight between the two groups is under `line` bits, or the group
+/// Merges by falling weight; a union is refused when the average weight between the two groups is not over `line` bits, or the group
 /// would hold more than `most` records. `score` weighs any pair, also one that was no candidate.
 ///
 /// Groups are sorted, those of one record left out; the outcome does not depend on the order of `edges`.
-pub(super) fn groups(
-    count: usize,
-    mut edges: Vec<Edge>,
-    line: f64,
-    most: usize,
-    score: &mut dyn FnMut(u32, u32) -> f64,
-) -> Vec<Vec<usize>> {
+pub(super) fn groups(count: usize, mut edges: Vec<Edge>, line: f64, most: usize, score: &mut dyn FnMut(u32, u32) -> f64) -> Vec<Vec<u32>> {
     edges.sort_unstable_by(|x, y| y.bits.total_cmp(&x.bits).then(x.a.cmp(&y.a)).then(x.b.cmp(&y.b)));
     let mut home: Vec<u32> = (0..count as u32).collect();
-    let mut members: Vec<Vec<u32>> = (0..count as u32).map(|at| vec![at]).collect();
+    // A record that is alone has no list yet.
+    let mut members: Vec<Vec<u32>> = vec![Vec::new(); count];
     for edge in &edges {
         let (Some(&p), Some(&q)) = (home.get(edge.a as usize), home.get(edge.b as usize)) else { continue };
         if p == q {
             continue;
         }
-        let (left, right) = match (members.get(p as usize), members.get(q as usize)) {
-            (Some(x), Some(y)) if x.len() >= y.len() => ((p, x), (q, y)),
-            (Some(x), Some(y)) => ((q, y), (p, x)),
-            _ => continue,
-        };
-        if left.1.len() + right.1.len() > most || average(left.1, right.1, score) < line {
+        let (lone_p, lone_q) = ([p], [q]);
+        let of = |at: u32, lone: &'_ [u32; 1]| members.get(at as usize).filter(|group| !group.is_empty()).map_or(lone.len(), Vec::len);
+        let (size_p, size_q) = (of(p, &lone_p), of(q, &lone_q));
+        if size_p + size_q > most {
             continue;
         }
-        let (keep, goes) = (left.0, right.0);
-        let moved = members.get_mut(goes as usize).map(std::mem::take).unwrap_or_default();
+        let mean = if size_p == 1 && size_q == 1 {
+            edge.bits
+        } else {
+            let list = |at: u32| members.get(at as usize).map_or(&[][..], Vec::as_slice);
+            let (x, y) = (if size_p == 1 { &lone_p[..] } else { list(p) }, if size_q == 1 { &lone_q[..] } else { list(q) });
+            if size_p >= size_q { average(x, y, score) } else { average(y, x, score) }
+        };
+        // As much against as for is not enough.
+        if mean <= line {
+            continue;
+        }
+        let (keep, goes) = if size_p >= size_q { (p, q) } else { (q, p) };
+        let mut moved = members.get_mut(goes as usize).map(std::mem::take).unwrap_or_default();
+        if moved.is_empty() {
+            moved.push(goes);
+        }
         for member in &moved {
             if let Some(place) = home.get_mut(*member as usize) {
                 *place = keep;
             }
         }
         if let Some(group) = members.get_mut(keep as usize) {
+            if group.is_empty() {
+                group.push(keep);
+            }
             group.extend(moved);
         }
     }
-    let mut out: Vec<Vec<usize>> = members
-        .into_iter()
-        .filter(|group| group.len() > 1)
-        .map(|group| {
-            let mut group: Vec<usize> = group.into_iter().map(|at| at as usize).collect();
-            group.sort_unstable();
-            group
-        })
-        .collect();
+    let mut out: Vec<Vec<u32>> = members.into_iter().filter(|group| group.len() > 1).collect();
+    for group in &mut out {
+        group.sort_unstable();
+    }
     out.sort_unstable();
     out
 }
@@ -70,7 +77,7 @@ fn average(left: &[u32], right: &[u32], score: &mut dyn FnMut(u32, u32) -> f64) 
     let (mut sum, mut seen) = (0.0, 0_usize);
     for at in (0..all).step_by(step) {
         if let (Some(a), Some(b)) = (left.get(at / right.len()), right.get(at % right.len())) {
-            sum += score(*a.min(b), *a.max(b)).clamp(-CAP / 2.0, CAP);
+            sum += score(*a.min(b), *a.max(b)).clamp(-VETO, CAP);
             seen += 1;
         }
     }

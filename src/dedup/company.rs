@@ -78,6 +78,7 @@ const MORE_FORMS: &[&str] = &[
     "gmbh",
     "ag",
     "kg",
+    "gesellschaft mbh",
     "gmbh and co kg",
     "gmbh co kg",
     "ag and co kg",

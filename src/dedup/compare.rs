@@ -1,12 +1,10 @@
 //! Two records side by side: the level of agreement of each field.
 
-use super::email::Email;
-use super::frequency::{Rarity, rarest_shared};
-use super::level::{Level, Table};
-use super::name::are_nicknames;
-use super::phone::Phone;
-use super::prepared::Prepared;
-use super::similarity::{jaro_winkler, osa, within_one_edit};
+use super::frequency::Rarities;
+use super::level::{Level, Population, Table};
+use super::memo::{Memo, Relation, alike};
+use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records, Row};
+use super::similarity::within_one_edit;
 use super::text::{head, tail};
 
 /// What was found, in a fixed order; a field missing on either side is not in it.
@@ -21,6 +19,8 @@ pub(super) struct Findings {
 const HOME: f32 = 1.6;
 /// The share of a name's disagreement that is left when the date of birth agrees.
 const DATED: f32 = 0.5;
+/// The share of a city's agreement that is left when the postal code has said it.
+const IMPLIED: f32 = 0.25;
 /// What all signs of one employer are worth together, in bits: they say the same thing, and colleagues share them all.
 const OFFICE: f32 = 8.0;
 
@@ -30,52 +30,71 @@ impl Findings {
     }
 }
 
-pub(super) struct Comparison<'a> {
-    a: &'a Prepared,
-    b: &'a Prepared,
-    rare_a: &'a Rarity,
-    rare_b: &'a Rarity,
-    table: &'a Table,
+/// What a comparison reads: the records, how rare their values are, and what each level is worth.
+#[derive(Clone, Copy)]
+pub(super) struct Measure<'a> {
+    pub(super) records: &'a Records,
+    pub(super) rarities: &'a Rarities,
+    pub(super) table: &'a Table,
+}
+
+impl Measure<'_> {
+    pub(super) fn population(&self, a: &Row, b: &Row) -> Population {
+        if a.is_company() && b.is_company() {
+            Population::Company
+        } else if self.rarities.is_private() {
+            Population::Private
+        } else {
+            Population::Person
+        }
+    }
+
+    /// Compares two records; `None` as soon as the sum cannot reach `line` any more.
+    pub(super) fn run(&self, a: &Row, b: &Row, line: f32, memo: &mut Memo) -> Option<Findings> {
+        let company = a.is_company() && b.is_company();
+        // Without an employer an address is where somebody lives, and a title is what they are.
+        let population = self.population(a, b);
+        let home = !company && [a, b].iter().all(|row| row.one(Kind::Company) == 0 && row.one(Kind::Domain) == 0);
+        let out = Findings { found: [(Level::OtherElse, 0.0); 20], len: 0, total: 0.0 };
+        let mut this = Comparison { a, b, with: *self, company, population, home, office: OFFICE, out };
+        if !company {
+            this.name(memo);
+        }
+        this.birth();
+        this.identifier();
+        let mail = this.email();
+        this.phone();
+        if this.out.total + self.table.rest(population, home, self.rarities.most()) < line {
+            return None;
+        }
+        this.employer(mail, memo);
+        this.title(memo);
+        this.address(memo);
+        this.rest();
+        Some(this.out)
+    }
+}
+
+struct Comparison<'a> {
+    a: &'a Row,
+    b: &'a Row,
+    with: Measure<'a>,
     company: bool,
+    population: Population,
     home: bool,
     office: f32,
     out: Findings,
 }
 
-/// Jaro-Winkler with its arguments in a fixed order, so that scores do not depend on who comes first.
-fn alike(a: &str, b: &str) -> f64 {
-    if a <= b { jaro_winkler(a, b) } else { jaro_winkler(b, a) }
-}
-
 impl<'a> Comparison<'a> {
-    pub(super) fn run(a: &'a Prepared, b: &'a Prepared, rare_a: &'a Rarity, rare_b: &'a Rarity, table: &'a Table) -> Findings {
-        let company = a.is_company() && b.is_company();
-        let out = Findings { found: [(Level::OtherElse, 0.0); 20], len: 0, total: 0.0 };
-        // Without an employer an address is where somebody lives, and a title is what they are.
-        let home = !company && [a, b].iter().all(|record| record.company.is_none() && record.domain.is_empty());
-        let mut this = Self { a, b, rare_a, rare_b, table, company, home, office: OFFICE, out };
-        if !company {
-            this.name();
-        }
-        let mail = this.email();
-        this.phone();
-        this.employer(mail);
-        this.title();
-        this.address();
-        this.birth();
-        this.identifier();
-        this.rest();
-        this.out
-    }
-
     fn weigh(&self, level: Level, rarity: f32) -> f32 {
-        let bits = self.table.bits(level, self.company, rarity);
-        if self.home && bits > 0.0 && matches!(level.field(), "title" | "street" | "postal_code" | "city") { bits * HOME } else { bits }
+        let bits = self.with.table.bits(level, self.population, rarity);
+        if self.home && self.population == Population::Person && bits > 0.0 && level.is_place_or_title() { bits * HOME } else { bits }
     }
 
     fn add(&mut self, level: Level, bits: f32) {
         let mut bits = bits;
-        if !self.company && !self.home && bits > 0.0 && matches!(level.field(), "company" | "domain" | "street" | "postal_code" | "city") {
+        if !self.company && !self.home && bits > 0.0 && level.is_office() {
             bits = bits.min(self.office);
             self.office -= bits;
         }
@@ -86,107 +105,157 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn rare(&self, of: fn(&Rarity) -> f32) -> f32 {
-        rarest_shared(self.rare_a, self.rare_b, of)
+    /// The rarer a shared value, the more it says; of two that differ the common one counts.
+    fn rare(&self, kind: Kind, x: u32, y: u32) -> f32 {
+        let of = |value: u32| self.with.rarities.of(kind, value);
+        if x == y { of(x) } else { of(x).min(of(y)) }
     }
 
-    fn name(&mut self) {
+    fn text(&self, kind: Kind, value: u32, part: usize) -> &'a str {
+        self.with.records.text(kind, value, part)
+    }
+
+    fn name(&mut self, memo: &mut Memo) {
         let (a, b) = (self.a, self.b);
-        if let (Some(x), Some(y)) = (a.generation, b.generation)
-            && x != y
-        {
+        if a.generation != 0 && b.generation != 0 && a.generation != b.generation {
             self.add(Level::GenerationElse, self.weigh(Level::GenerationElse, 0.0));
         }
-        let Some(level) = name_level(a, b) else { return };
-        let (first, last) = (self.rare(|r| r.first), self.rare(|r| r.last));
+        let Some(level) = name_level(self.with.records, a, b, memo) else { return };
+        let (fa, fb, la, lb) = (a.one(Kind::First), b.one(Kind::First), a.one(Kind::Last), b.one(Kind::Last));
+        let first = || self.rare(Kind::First, fa, fb);
+        let last = || self.rare(Kind::Last, la, lb);
+        let of = |kind: Kind, value: u32| self.with.rarities.of(kind, value);
         let rarity = match level {
-            Level::NameExact => first + last,
-            Level::NameSwapped => self.rare_a.first.min(self.rare_b.last) + self.rare_a.last.min(self.rare_b.first),
-            Level::NameLastClose | Level::NameDoubleSurname | Level::NameLastMissing | Level::NameFirstOnly => first,
-            _ => last,
+            Level::NameExact => first() + last(),
+            Level::NameSwapped => of(Kind::First, fa).min(of(Kind::Last, lb)) + of(Kind::Last, la).min(of(Kind::First, fb)),
+            Level::NameLastClose | Level::NameDoubleSurname | Level::NameLastMissing | Level::NameFirstOnly => first(),
+            _ => last(),
         };
         let mut bits = self.weigh(level, rarity.min(22.0));
         // A date of birth tells relatives and namesakes apart better than a garbled name does.
-        if bits < 0.0 && matches!(birth_level(&a.birth, &b.birth), Some(Level::BirthExact | Level::BirthClose)) {
-            bits *= DATED;
+        if bits < 0.0 && self.population == Population::Person {
+            let records = self.with.records;
+            if matches!(birth_level(records.of(a, Kind::Birth), records.of(b, Kind::Birth)), Some(Level::BirthExact | Level::BirthClose)) {
+                bits *= DATED;
+            }
         }
         self.add(level, bits);
     }
 
-    fn email(&mut self) -> Option<Level> {
+    /// The best level among all pairs of values of a kind.
+    fn best(&self, kind: Kind, level: &mut dyn FnMut(&Self, u32, u32) -> (Level, f32)) -> Option<(Level, f32)> {
+        let records = self.with.records;
+        let (a, b) = (self.a, self.b);
+        if a.one(kind) == 0 || b.one(kind) == 0 {
+            return None;
+        }
         let mut best: Option<(Level, f32)> = None;
-        for x in &self.a.emails {
-            for y in &self.b.emails {
-                let level = self.email_level(x, y);
-                let rarity = match level {
-                    Level::EmailUser => self.rare(|r| r.user),
-                    _ => self.rare(|r| r.email),
-                };
+        for x in records.all(a, kind) {
+            for y in records.all(b, kind) {
+                let (level, rarity) = level(self, x, y);
                 let bits = self.weigh(level, rarity);
                 if best.is_none_or(|(_, known)| bits > known) {
                     best = Some((level, bits));
                 }
             }
         }
-        let (level, bits) = best?;
+        best
+    }
+
+    fn email(&mut self) -> Option<Level> {
+        let (level, bits) = self.best(Kind::Email, &mut |this, x, y| {
+            let level = this.email_level(x, y);
+            let rarity = match level {
+                Level::EmailUser => this.with.rarities.user(x).min(this.with.rarities.user(y)),
+                _ => this.rare(Kind::Email, x, y),
+            };
+            (level, rarity)
+        })?;
         self.add(level, bits);
         Some(level)
     }
 
-    fn email_level(&self, x: &Email, y: &Email) -> Level {
-        let same_domain = x.domain == y.domain;
-        if x.is_role || y.is_role {
-            return if same_domain && x.user == y.user && self.company { Level::EmailExact } else { Level::EmailRole };
+    fn email_level(&self, x: u32, y: u32) -> Level {
+        let records = self.with.records;
+        let ([canonical_x, user_x, domain_x, flags_x], [canonical_y, user_y, domain_y, flags_y]) =
+            (records.value(Kind::Email, x), records.value(Kind::Email, y));
+        if (flags_x | flags_y) & ROLE_INBOX != 0 {
+            return if domain_x == domain_y && user_x == user_y && self.company { Level::EmailExact } else { Level::EmailRole };
         }
-        if x.canonical == y.canonical {
+        if canonical_x == canonical_y {
             return Level::EmailExact;
         }
-        if within_one_edit(&x.canonical, &y.canonical) {
+        let (user, other) = (records.word(user_x), records.word(user_y));
+        let typo = if domain_x == domain_y {
+            within_one_edit(user, other)
+        } else if user_x == user_y {
+            within_one_edit(records.word(domain_x), records.word(domain_y))
+        } else {
+            within_one_edit(records.word(canonical_x), records.word(canonical_y))
+        };
+        if user_x == user_y {
+            return if typo { Level::EmailTypo } else { Level::EmailUser };
+        }
+        if typo {
             return Level::EmailTypo;
         }
-        if x.user == y.user {
-            return if x.user.len() >= 4 && within_one_edit(&x.domain, &y.domain) { Level::EmailTypo } else { Level::EmailUser };
-        }
-        if same_domain && x.user.len() >= 5 && y.user.len() >= 5 && within_one_edit(&x.user, &y.user) {
-            return Level::EmailUserClose;
-        }
-        if fits(&x.user, self.b) && fits(&y.user, self.a) {
+        if fits(user, records, self.b) && fits(other, records, self.a) {
             return Level::EmailName;
         }
-        if same_domain && !x.is_free {
+        if domain_x == domain_y && flags_x & FREE_MAIL == 0 {
             return Level::EmailSameDomain;
         }
-        if x.is_free != y.is_free { Level::EmailFreeWork } else { Level::EmailElse }
+        if (flags_x ^ flags_y) & FREE_MAIL != 0 { Level::EmailFreeWork } else { Level::EmailElse }
     }
 
     fn phone(&mut self) {
-        let mut best: Option<(Level, f32)> = None;
-        let rarity = self.rare(|r| r.phone);
-        for x in &self.a.phones {
-            for y in &self.b.phones {
-                let level = phone_level(x, y);
-                let bits = self.weigh(level, rarity);
-                if best.is_none_or(|(_, known)| bits > known) {
-                    best = Some((level, bits));
-                }
-            }
-        }
-        if let Some((level, bits)) = best {
+        let found = self.best(Kind::Phone, &mut |this, x, y| (this.phone_level(x, y), this.rare(Kind::Phone, x, y)));
+        if let Some((level, bits)) = found {
             self.add(level, bits);
         }
     }
 
+    fn phone_level(&self, x: u32, y: u32) -> Level {
+        let records = self.with.records;
+        let ([national_x, country_x, extension_x, _], [national_y, country_y, extension_y, _]) =
+            (records.value(Kind::Phone, x), records.value(Kind::Phone, y));
+        if national_x == national_y {
+            let conflict = |p: u32, q: u32| p != 0 && q != 0 && p != q;
+            return if conflict(extension_x, extension_y) {
+                Level::PhoneExtension
+            } else if conflict(country_x, country_y) {
+                Level::PhoneSuffix
+            } else {
+                Level::PhoneExact
+            };
+        }
+        let (p, q) = (records.word(national_x), records.word(national_y));
+        if p.len() != q.len() && p.len().min(q.len()) >= 8 && tail(p, 8) == tail(q, 8) {
+            return Level::PhoneSuffix;
+        }
+        if p.len().max(q.len()) >= 8 && within_one_edit(p, q) { Level::PhoneOneDigit } else { Level::PhoneElse }
+    }
+
     /// Company name and domain say the same thing: between persons only the stronger agreement counts.
-    fn employer(&mut self, mail: Option<Level>) {
-        let name = self.company_level().map(|level| (level, self.weigh(level, self.rare(|r| r.company))));
-        let domain = self.domain_level(mail).map(|level| (level, self.weigh(level, self.rare(|r| r.domain))));
-        let implied =
-            !self.company && matches!(mail, Some(Level::EmailExact | Level::EmailTypo | Level::EmailUserClose | Level::EmailSameDomain));
+    fn employer(&mut self, mail: Option<Level>, memo: &mut Memo) {
+        let (a, b) = (self.a, self.b);
+        let said = matches!(mail, Some(Level::EmailExact | Level::EmailTypo | Level::EmailUserClose | Level::EmailSameDomain));
+        let (x, y) = (a.one(Kind::Company), b.one(Kind::Company));
+        let name = (x != 0 && y != 0).then(|| {
+            let level = memo.level(Kind::Company, x, y, || company_level(self.with.records, x, y));
+            (level, self.weigh(level, self.rare(Kind::Company, x, y)))
+        });
+        let (x, y) = (a.one(Kind::Domain), b.one(Kind::Domain));
+        // Between persons the address has said it already.
+        let domain = (x != 0 && y != 0 && (self.company || !said)).then(|| {
+            let level = memo.level(Kind::Domain, x, y, || self.domain_level(x, y));
+            (level, self.weigh(level, self.rare(Kind::Domain, x, y)))
+        });
         let (mut name_bits, mut domain_bits) = (name.map_or(0.0, |(_, bits)| bits), domain.map_or(0.0, |(_, bits)| bits));
         if !self.company && name_bits > 0.0 && domain_bits > 0.0 {
             if name_bits >= domain_bits { domain_bits = 0.0 } else { name_bits = 0.0 }
         }
-        if implied {
+        if !self.company && said {
             name_bits = name_bits.min(2.0);
         }
         if let Some((level, _)) = name {
@@ -197,216 +266,190 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn company_level(&self) -> Option<Level> {
-        let (x, y) = (self.a.company.as_ref()?, self.b.company.as_ref()?);
-        if x.name == y.name {
-            let other_form = !x.form.is_empty() && !y.form.is_empty() && x.form != y.form;
-            return Some(if other_form { Level::CompanyForm } else { Level::CompanyExact });
-        }
-        if x.stem == y.stem {
-            return Some(Level::CompanyStem);
-        }
-        let squashed = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
-        let (p, q) = (squashed(&x.stem), squashed(&y.stem));
-        let close = within_one_edit(&p, &q) || abbreviates(&x.stem, &y.stem) || alike(&p, &q) >= 0.95;
-        if close {
-            return Some(if (x.stem == x.name) == (y.stem == y.name) { Level::CompanyClose } else { Level::CompanyStem });
-        }
-        let acronym = |short: &str, full: &str| short.len() >= 2 && full.len() >= 2 && short == full;
-        if acronym(&p, &y.acronym) || acronym(&q, &x.acronym) {
-            return Some(Level::CompanyAcronym);
-        }
-        Some(if alike(&p, &q) >= 0.88 { Level::CompanyFuzzy } else { Level::CompanyElse })
-    }
-
-    fn domain_level(&self, mail: Option<Level>) -> Option<Level> {
-        let (x, y) = (&self.a.domain, &self.b.domain);
-        if x.is_empty() || y.is_empty() {
-            return None;
-        }
-        // The address has said it already.
-        if !self.company && matches!(mail, Some(Level::EmailExact | Level::EmailTypo | Level::EmailUserClose | Level::EmailSameDomain)) {
-            return None;
-        }
+    fn domain_level(&self, x: u32, y: u32) -> Level {
+        let text = |value: u32, part: usize| self.text(Kind::Domain, value, part);
         if x == y {
-            return Some(Level::DomainExact);
+            Level::DomainExact
+        } else if within_one_edit(text(x, 0), text(y, 0)) || within_one_edit(text(x, 1), text(y, 1)) {
+            Level::DomainClose
+        } else {
+            Level::DomainElse
         }
-        let stem = |domain: &str| domain.split('.').next().unwrap_or("").to_owned();
-        let close = within_one_edit(x, y) || within_one_edit(&stem(x), &stem(y));
-        Some(if close { Level::DomainClose } else { Level::DomainElse })
     }
 
-    fn title(&mut self) {
-        let (x, y) = (&self.a.title, &self.b.title);
-        if x.is_empty() || y.is_empty() {
+    fn title(&mut self, memo: &mut Memo) {
+        let (x, y) = (self.a.one(Kind::Title), self.b.one(Kind::Title));
+        if x == 0 || y == 0 {
             return;
         }
-        let level = if x == y {
-            Level::TitleExact
-        } else if alike(x, y) >= 0.9 {
-            Level::TitleClose
-        } else {
-            Level::TitleElse
-        };
-        self.add(level, self.weigh(level, self.rare(|r| r.title)));
+        let level = memo.level(Kind::Title, x, y, || {
+            if x == y {
+                Level::TitleExact
+            } else if alike(self.text(Kind::Title, x, 0), self.text(Kind::Title, y, 0)) >= 0.9 {
+                Level::TitleClose
+            } else {
+                Level::TitleElse
+            }
+        });
+        self.add(level, self.weigh(level, self.rare(Kind::Title, x, y)));
     }
 
-    fn address(&mut self) {
-        let mut street: Option<(Level, f32)> = None;
-        let rarity = self.rare(|r| r.street);
-        for x in &self.a.streets {
-            for y in &self.b.streets {
-                let level = street_level(x, y);
-                let bits = self.weigh(level, rarity);
-                if street.is_none_or(|(_, known)| bits > known) {
-                    street = Some((level, bits));
-                }
-            }
-        }
+    fn address(&mut self, memo: &mut Memo) {
+        let street = self.best(Kind::Street, &mut |this, x, y| {
+            let level = memo.level(Kind::Street, x, y, || street_level(this.with.records, x, y));
+            (level, this.rare(Kind::Street, x, y))
+        });
         if let Some((level, bits)) = street {
             self.add(level, bits);
         }
-        let (x, y) = (&self.a.postal, &self.b.postal);
-        if !x.is_empty() && !y.is_empty() {
+        let mut area = false;
+        let (x, y) = (self.a.one(Kind::Postal), self.b.one(Kind::Postal));
+        if x != 0 && y != 0 {
+            let (p, q) = (self.text(Kind::Postal, x, 0), self.text(Kind::Postal, y, 0));
             let level = if x == y {
                 Level::PostalExact
-            } else if within_one_edit(x, y) {
+            } else if within_one_edit(p, q) {
                 Level::PostalClose
-            } else if head(x, 3) == head(y, 3) {
+            } else if head(p, 3) == head(q, 3) {
                 Level::PostalArea
             } else {
                 Level::PostalElse
             };
-            self.add(level, self.weigh(level, self.rare(|r| r.postal)));
+            area = matches!(level, Level::PostalExact | Level::PostalClose);
+            self.add(level, self.weigh(level, self.rare(Kind::Postal, x, y)));
         }
-        let (x, y) = (&self.a.city, &self.b.city);
-        if !x.is_empty() && !y.is_empty() {
-            let level = if x == y {
-                Level::CityExact
-            } else if within_one_edit(x, y) || alike(x, y) >= 0.9 {
-                Level::CityClose
-            } else {
-                Level::CityElse
-            };
-            self.add(level, self.weigh(level, self.rare(|r| r.city)));
+        let (x, y) = (self.a.one(Kind::City), self.b.one(Kind::City));
+        if x != 0 && y != 0 {
+            let level = memo.level(Kind::City, x, y, || {
+                let (p, q) = (self.text(Kind::City, x, 0), self.text(Kind::City, y, 0));
+                if x == y {
+                    Level::CityExact
+                } else if within_one_edit(p, q) || alike(p, q) >= 0.9 {
+                    Level::CityClose
+                } else {
+                    Level::CityElse
+                }
+            });
+            let mut bits = self.weigh(level, self.rare(Kind::City, x, y));
+            if self.population == Population::Private && bits > 0.0 && area {
+                bits *= IMPLIED;
+            }
+            self.add(level, bits);
         }
-        self.same(&self.a.region, &self.b.region, Level::RegionExact, Level::RegionElse);
-        self.same(&self.a.country, &self.b.country, Level::CountryExact, Level::CountryElse);
+        self.same(Kind::Region, Level::RegionExact, Level::RegionElse);
+        self.same(Kind::Country, Level::CountryExact, Level::CountryElse);
     }
 
     fn birth(&mut self) {
-        if let Some(level) = birth_level(&self.a.birth, &self.b.birth) {
-            self.add(level, self.weigh(level, self.rare(|r| r.birth)));
+        let (x, y) = (self.a.one(Kind::Birth), self.b.one(Kind::Birth));
+        if let Some(level) = birth_level(self.text(Kind::Birth, x, 0), self.text(Kind::Birth, y, 0)) {
+            self.add(level, self.weigh(level, self.rare(Kind::Birth, x, y)));
         }
     }
 
     fn identifier(&mut self) {
-        let (a, b) = (&self.a.identifiers, &self.b.identifiers);
-        if a.is_empty() || b.is_empty() {
-            return;
+        let found = self.best(Kind::Identifier, &mut |this, x, y| {
+            let (p, q) = (this.text(Kind::Identifier, x, 0), this.text(Kind::Identifier, y, 0));
+            let level = if x == y {
+                Level::IdentifierExact
+            } else if p.len() >= 5 && within_one_edit(p, q) {
+                Level::IdentifierClose
+            } else {
+                Level::IdentifierElse
+            };
+            (level, this.rare(Kind::Identifier, x, y))
+        });
+        if let Some((level, bits)) = found {
+            self.add(level, bits);
         }
-        let level = if a.iter().any(|x| b.contains(x)) {
-            Level::IdentifierExact
-        } else if a.iter().any(|x| x.len() >= 5 && b.iter().any(|y| within_one_edit(x, y))) {
-            Level::IdentifierClose
-        } else {
-            Level::IdentifierElse
-        };
-        self.add(level, self.weigh(level, self.rare(|r| r.identifier)));
     }
 
     fn rest(&mut self) {
-        self.same(&self.a.gender, &self.b.gender, Level::GenderExact, Level::GenderElse);
-        let (a, b) = (&self.a.others, &self.b.others);
-        if a.is_empty() || b.is_empty() {
-            return;
+        self.same(Kind::Gender, Level::GenderExact, Level::GenderElse);
+        let found = self.best(Kind::Other, &mut |this, x, y| {
+            let close = x == y || within_one_edit(this.text(Kind::Other, x, 0), this.text(Kind::Other, y, 0));
+            (if close { Level::OtherExact } else { Level::OtherElse }, this.rare(Kind::Other, x, y))
+        });
+        if let Some((level, bits)) = found {
+            self.add(level, bits);
         }
-        let close = a.iter().any(|x| b.iter().any(|y| x == y || within_one_edit(x, y)));
-        let level = if close { Level::OtherExact } else { Level::OtherElse };
-        self.add(level, self.weigh(level, self.rare(|r| r.other)));
     }
 
-    fn same(&mut self, x: &str, y: &str, exact: Level, other: Level) {
-        if !x.is_empty() && !y.is_empty() {
-            let level = if x == y || (x.len() > 4 && within_one_edit(x, y)) { exact } else { other };
+    fn same(&mut self, kind: Kind, exact: Level, other: Level) {
+        let (x, y) = (self.a.one(kind), self.b.one(kind));
+        if x != 0 && y != 0 {
+            let (p, q) = (self.text(kind, x, 0), self.text(kind, y, 0));
+            let level = if x == y || (p.len() > 4 && within_one_edit(p, q)) { exact } else { other };
             self.add(level, self.weigh(level, 0.0));
         }
     }
 }
 
-fn name_level(a: &Prepared, b: &Prepared) -> Option<Level> {
-    if a.last.is_empty() && a.first.is_empty() || b.last.is_empty() && b.first.is_empty() {
+fn name_level(records: &Records, a: &Row, b: &Row, memo: &mut Memo) -> Option<Level> {
+    let (fa, fb, la, lb) = (a.one(Kind::First), b.one(Kind::First), a.one(Kind::Last), b.one(Kind::Last));
+    if la == 0 && fa == 0 || lb == 0 && fb == 0 {
         return None;
     }
-    let same_last = a.last == b.last || a.last_key == b.last_key;
-    let same_first = a.first == b.first || a.first_key == b.first_key;
-    if a.last.is_empty() || b.last.is_empty() {
+    let mut relate = |x: u32, y: u32| if x == 0 || y == 0 { Relation::default() } else { memo.relate(records, x, y) };
+    if la == 0 || lb == 0 {
         // A name that stands alone may be either of the two.
-        let (lone, other) = if a.last.is_empty() { (a, b) } else { (b, a) };
-        let same = |x: &str, y: &str| !y.is_empty() && (x == y || x.len() > 3 && within_one_edit(x, y));
-        if same_first {
+        let (lone, first, last) = if la == 0 { (fa, fb, lb) } else { (fb, fa, la) };
+        let (to_first, to_last) = (relate(lone, first), relate(lone, last));
+        let long = records.text(Kind::First, lone, 0).len() > 3;
+        if to_first.is_same() {
             return Some(Level::NameLastMissing);
         }
-        if same(&lone.first, &other.last) {
+        if to_last.is_equal() || long && to_last.is_one_edit() {
             return Some(Level::NameFirstMissing);
         }
-        let near = same(&lone.first, &other.first) || alike(&lone.first, &other.first) >= 0.8 || alike(&lone.first, &other.last) >= 0.8;
+        let near = long && to_first.is_one_edit() || to_first.is_alike_80() || to_last.is_alike_80();
         return (!near).then_some(Level::NameFirstOnly);
     }
-    if a.first.is_empty() || b.first.is_empty() {
-        let lone = if a.first.is_empty() { (&a.last, b) } else { (&b.last, a) };
-        return Some(if same_last || within_one_edit(&a.last, &b.last) || *lone.0 == lone.1.first {
-            Level::NameFirstMissing
-        } else {
-            Level::NameElse
-        });
+    let last = relate(la, lb);
+    if fa == 0 || fb == 0 {
+        let (lone, other) = if fa == 0 { (la, fb) } else { (lb, fa) };
+        let crossed = relate(lone, other);
+        return Some(if last.is_same() || last.is_one_edit() || crossed.is_equal() { Level::NameFirstMissing } else { Level::NameElse });
     }
-    if same_last && same_first {
+    let first = relate(fa, fb);
+    if last.is_same() && first.is_same() {
         return Some(Level::NameExact);
     }
-    let crossed = a.first_key == b.last_key && a.last_key == b.first_key;
-    if crossed {
+    let (over, under) = (relate(fa, lb), relate(la, fb));
+    if over.is_same() && under.is_same() {
         return Some(Level::NameSwapped);
     }
-    let heads = a.first_head.len() >= 3 && a.first_head == b.first_head;
-    let nickname = |x: &str, y: &str| are_nicknames(x, y);
-    let initial = |x: &str, y: &str| x.len() == 1 && y.starts_with(x);
-    if same_last {
-        if heads || within_one_edit(&a.first, &b.first) && a.first.len() > 2 {
-            return Some(Level::NameFirstClose);
-        }
-        if nickname(&a.first_head, &b.first_head) {
-            return Some(Level::NameNickname);
-        }
-        if initial(&a.first, &b.first) || initial(&b.first, &a.first) {
-            return Some(Level::NameInitial);
-        }
-        return Some(if alike(&a.first, &b.first) >= 0.88 { Level::NameFirstClose } else { Level::NameLastOnly });
+    if last.is_same() {
+        return Some(if first.has_same_head() || first.is_one_edit() && records.text(Kind::First, fa, 0).len() > 2 {
+            Level::NameFirstClose
+        } else if first.is_nickname() {
+            Level::NameNickname
+        } else if first.is_initial() {
+            Level::NameInitial
+        } else if first.is_alike_88() {
+            Level::NameFirstClose
+        } else {
+            Level::NameLastOnly
+        });
     }
-    let close_last = within_one_edit(&a.last_key, &b.last_key) || alike(&a.last, &b.last) >= 0.9;
-    let close_first =
-        heads || within_one_edit(&a.first, &b.first) || nickname(&a.first_head, &b.first_head) || alike(&a.first, &b.first) >= 0.88;
-    let long = a.last.len() >= 7 && b.last.len() >= 7;
-    if same_first && (close_last || long && osa(&a.last, &b.last) <= 2) {
+    let close_last = last.is_key_edit() || last.is_alike_90();
+    let close_first = first.has_same_head() || first.is_one_edit() || first.is_nickname() || first.is_alike_88();
+    if first.is_same() && (close_last || last.is_two_edits()) {
         return Some(Level::NameLastClose);
     }
-    let half = (a.last_parts.len() > 1 || b.last_parts.len() > 1) && a.last_parts.iter().any(|part| b.last_parts.contains(part));
-    if half && (same_first || close_first) {
+    if (first.is_same() || close_first) && last.shares_part() {
         return Some(Level::NameDoubleSurname);
     }
-    if close_last && (close_first || initial(&a.first, &b.first) || initial(&b.first, &a.first)) {
+    if close_last && (close_first || first.is_initial()) {
         return Some(Level::NameBothClose);
     }
-    let crossed_alike = |x: &str, y: &str| x == y || within_one_edit(x, y) || alike(x, y) >= 0.9;
-    let crossed_first = |x: &str, y: &str| crossed_alike(x, y) || nickname(x, y);
-    if crossed_first(&a.first, &b.last) && crossed_alike(&a.last, &b.first)
-        || crossed_alike(&a.first, &b.last) && crossed_first(&a.last, &b.first)
-    {
+    let crossed = |relation: Relation| relation.is_equal() || relation.is_one_edit() || relation.is_alike_90();
+    if (crossed(over) || over.is_nickname()) && crossed(under) || crossed(over) && (crossed(under) || under.is_nickname()) {
         return Some(Level::NameSwappedClose);
     }
-    Some(if same_first {
+    Some(if first.is_same() {
         Level::NameFirstOnly
-    } else if close_last && a.last.len() > 3 {
+    } else if close_last && records.text(Kind::Last, la, 0).len() > 3 {
         Level::NameLastOnly
     } else {
         Level::NameElse
@@ -434,41 +477,57 @@ fn birth_level(x: &str, y: &str) -> Option<Level> {
     })
 }
 
-fn phone_level(x: &Phone, y: &Phone) -> Level {
-    let conflict = |p: &Option<String>, q: &Option<String>| matches!((p, q), (Some(p), Some(q)) if p != q);
-    if x.national == y.national {
-        return if conflict(&x.extension, &y.extension) {
-            Level::PhoneExtension
-        } else if conflict(&x.country, &y.country) {
-            Level::PhoneSuffix
-        } else {
-            Level::PhoneExact
-        };
+fn company_level(records: &Records, x: u32, y: u32) -> Level {
+    let ([name_x, stem_x, acronym_x, form_x], [name_y, stem_y, acronym_y, form_y]) =
+        (records.value(Kind::Company, x), records.value(Kind::Company, y));
+    if name_x == name_y {
+        return if form_x != 0 && form_y != 0 && form_x != form_y { Level::CompanyForm } else { Level::CompanyExact };
     }
-    if x.national.len() != y.national.len() && tail(&x.national, 8) == tail(&y.national, 8) && x.national.len().min(y.national.len()) >= 8 {
-        return Level::PhoneSuffix;
+    if stem_x == stem_y {
+        return Level::CompanyStem;
     }
-    if within_one_edit(&x.national, &y.national) && x.national.len().max(y.national.len()) >= 8 {
-        Level::PhoneOneDigit
-    } else {
-        Level::PhoneElse
+    let squashed = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
+    let (p, q) = (squashed(records.word(stem_x)), squashed(records.word(stem_y)));
+    let likeness = alike(&p, &q);
+    if likeness >= 0.95 || within_one_edit(&p, &q) || abbreviates(records.word(stem_x), records.word(stem_y)) {
+        return if (stem_x == name_x) == (stem_y == name_y) { Level::CompanyClose } else { Level::CompanyStem };
     }
+    let acronym = |short: &str, full: &str| short.len() >= 2 && short == full;
+    // "J&B" is an acronym too.
+    let letters = |stem: u32| records.word(stem).split(' ').filter(|word| *word != "and").collect::<String>();
+    if acronym(&letters(stem_x), records.word(acronym_y)) || acronym(&letters(stem_y), records.word(acronym_x)) {
+        return Level::CompanyAcronym;
+    }
+    if likeness >= 0.88 { Level::CompanyFuzzy } else { Level::CompanyElse }
 }
 
-fn street_level(x: &(String, String), y: &(String, String)) -> Level {
-    let other_number = !x.1.is_empty() && !y.1.is_empty() && x.1 != y.1;
-    if x.0 == y.0 {
-        return if other_number && !within_one_edit(&x.1, &y.1) { Level::StreetNumber } else { Level::StreetExact };
+fn street_level(records: &Records, x: u32, y: u32) -> Level {
+    let ([name_x, number_x, ..], [name_y, number_y, ..]) = (records.value(Kind::Street, x), records.value(Kind::Street, y));
+    let other_number = number_x != 0 && number_y != 0 && number_x != number_y;
+    if name_x == name_y {
+        let typo = || within_one_edit(records.word(number_x), records.word(number_y));
+        return if other_number && !typo() { Level::StreetNumber } else { Level::StreetExact };
     }
-    let close = within_one_edit(&x.0, &y.0) || alike(&x.0, &y.0) >= 0.9;
-    if close && !other_number { Level::StreetClose } else { Level::StreetElse }
+    let (p, q) = (records.word(name_x), records.word(name_y));
+    if !other_number && (within_one_edit(p, q) || alike(p, q) >= 0.9) { Level::StreetClose } else { Level::StreetElse }
 }
 
 /// Whether an e-mail user could have been made from the name.
-fn fits(user: &str, record: &Prepared) -> bool {
-    let letters: String = user.chars().filter(char::is_ascii_alphabetic).collect();
-    let within = |name: &str| name.len() >= 3 && letters.contains(name);
-    within(&record.last) || within(&record.last_key) || (within(&record.first_head) && letters.len() <= record.first_head.len() + 2)
+fn fits(user: &str, records: &Records, row: &Row) -> bool {
+    let (first, last) = (row.one(Kind::First), row.one(Kind::Last));
+    let letters = user.bytes().filter(u8::is_ascii_alphabetic).count();
+    let within = |name: &str| name.len() >= 3 && contains_letters(user, name);
+    let given = records.text(Kind::First, first, 2);
+    within(records.text(Kind::Last, last, 0)) || within(records.text(Kind::Last, last, 1)) || (letters <= given.len() + 2 && within(given))
+}
+
+/// Whether `name` stands in the letters of `user`, dots and digits between them left out.
+fn contains_letters(user: &str, name: &str) -> bool {
+    let letters = || user.bytes().filter(u8::is_ascii_alphabetic);
+    (0..letters().count()).any(|skip| {
+        let mut rest = letters().skip(skip);
+        name.bytes().all(|wanted| rest.next() == Some(wanted))
+    })
 }
 
 /// Word by word the same, or one the beginning of the other, or off by a typing error; nothing left over.

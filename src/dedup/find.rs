@@ -1,13 +1,18 @@
 //! All duplicates of a set in one pass.
 
+use std::cell::{Cell, RefCell};
+
 use serde::{Deserialize, Serialize};
 
-use super::blocking::candidates;
 use super::cluster::{Edge, groups};
 use super::config::Scoring;
-use super::frequency::rarities;
+use super::frequency::Rarities;
+use super::memo::Memo;
+use super::plan::Plan;
 use super::prepared::Prepared;
-use super::score::{Deduper, Reason, logit, prior, probability};
+use super::records::Records;
+use super::score::{Deduper, Match, Reason, logit, prior, probability};
+use super::workers::{Workers, collect};
 
 /// Two records of a set, by their places in it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -37,88 +42,200 @@ pub struct Found {
     pub candidates: u64,
 }
 
-impl Deduper {
-    /// Finds the duplicates among `records`. Time grows with the number of records, not with its square; memory is about
-    /// 8 bytes per compared pair. The same records in the same order give the same answer; rare values are told from common ones
-    /// by counting in `records`.
-    ///
-    /// `progress` is called with the number of records that are done, some hundred times.
-    pub fn find_all(&self, records: &[Prepared], progress: &mut dyn FnMut(usize)) -> Found {
-        let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
-        let rarities = rarities(records);
-        let pairs = candidates(records, self.config.max_block);
-        let weigh =
-            |a: u32, b: u32| match (records.get(a as usize), records.get(b as usize), rarities.get(a as usize), rarities.get(b as usize)) {
-                (Some(x), Some(y), Some(p), Some(q)) => self.bits(x, y, p, q),
-                _ => f64::NEG_INFINITY,
-            };
-        let (match_line, review_line) = (logit(self.config.threshold), logit(self.config.review));
-        let step = (records.len() / 200).max(1);
-        let by_evidence = self.config.scoring == Scoring::Evidence;
-        let highest = if by_evidence { prior(size) + LIFT } else { 0.0 };
-        let mut reported = 0;
-        let mut edges = Vec::new();
-        for pair in &pairs {
-            let (a, b) = ((pair >> 32) as u32, (pair & 0xffff_ffff) as u32);
-            if a as usize >= reported + step {
-                reported = a as usize;
-                progress(reported);
-            }
-            let bits = weigh(a, b);
-            // What even the highest prior does not lift over the line is out.
-            if bits >= review_line - highest {
-                edges.push(Edge { bits, a, b });
-            }
-        }
-        progress(records.len());
-        let prior = if by_evidence { fit(&edges, prior(size), size) } else { 0.0 };
-        for edge in &mut edges {
-            edge.bits += prior;
-        }
-        edges.retain(|edge| edge.bits >= review_line);
-        let weigh = |a: u32, b: u32| weigh(a, b) + prior;
-        let strong: Vec<Edge> = edges.iter().filter(|edge| edge.bits >= match_line).copied().collect();
-        let groups = groups(records.len(), strong, review_line, self.config.max_group, &mut |a, b| weigh(a, b));
-        let mut home: Vec<u32> = vec![0; records.len()];
-        for (group, number) in groups.iter().zip(1_u32..) {
-            for member in group {
-                if let Some(place) = home.get_mut(*member) {
-                    *place = number;
-                }
-            }
-        }
-        let explain = |a: usize, b: usize| {
-            let found = match (records.get(a), records.get(b), rarities.get(a), rarities.get(b)) {
-                (Some(x), Some(y), Some(p), Some(q)) => self.explain(x, y, p, q, prior),
-                _ => super::score::Match::default(),
-            };
-            Pair { a, b, score: found.score, reasons: found.reasons }
-        };
-        let together = |edge: &Edge| {
-            let group = |at: u32| home.get(at as usize).copied().unwrap_or(0);
-            group(edge.a) != 0 && group(edge.a) == group(edge.b)
-        };
-        let mut inside = Vec::new();
-        for group in &groups {
-            for (at, a) in group.iter().enumerate() {
-                inside.extend(group.iter().skip(at + 1).map(|b| explain(*a, *b)));
-            }
-        }
-        let review = edges.iter().filter(|edge| !together(edge)).map(|edge| explain(edge.a as usize, edge.b as usize)).collect();
-        Found { groups, pairs: inside, review, candidates: pairs.len() as u64 }
+/// Two records of a [`Records`], by number, and how likely they are one.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Likely {
+    /// Number of the first record; smaller than `b`.
+    pub a: u32,
+    /// Number of the second record.
+    pub b: u32,
+    /// Probability that they are one, judged by themselves.
+    pub score: f64,
+}
+
+/// What a search over [`Records`] found; reasons are made when asked for ([`Duplicates::explain`]), millions of pairs fit in memory.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Duplicates {
+    /// Groups of two and more records, by number, each sorted, ordered by their first member. No record is in two of them.
+    pub groups: Vec<Vec<u32>>,
+    /// Every pair inside the groups; of a link only those with one record of each set.
+    pub pairs: Vec<Likely>,
+    /// Pairs above the review line that were not put into one group.
+    pub review: Vec<Likely>,
+    /// Pairs that were compared.
+    pub candidates: u64,
+    /// Places in blocks that were too large to be compared whole (see [`DedupConfig::max_block`](super::DedupConfig::max_block)).
+    pub cut: u64,
+    /// The odds of two records picked blindly, in bits, as this set suggests them.
+    pub prior: f64,
+    rarities: Rarities,
+}
+
+impl Duplicates {
+    /// The evidence for and against a pair of the records this was found in.
+    pub fn explain(&self, deduper: &Deduper, records: &Records, a: u32, b: u32) -> Match {
+        deduper.explain(records, &self.rarities, (a.min(b), a.max(b)), self.prior, &mut Memo::default())
     }
 }
 
 /// How far the data may lift the prior, in bits.
 const LIFT: f64 = 4.0;
+/// Without employers and addresses of firms nobody shares much with a stranger: a union may be this much under the review line
+/// on average, in bits.
+const SLACK: f64 = 2.0;
+/// Groups whose pairs are listed in one piece of work.
+const GROUPS: usize = 4096;
+
+impl Deduper {
+    /// Finds the duplicates among `records`, with the reasons for each pair. For sets that fit in memory many times over;
+    /// [`Deduper::find`] does the same on compact records.
+    ///
+    /// Time grows with the number of records, not with its square. The same records give the same groups in any order; rare
+    /// values are told from common ones by counting in `records`.
+    ///
+    /// `progress` is called with the number of records that are done, some dozen times.
+    pub fn find_all(&self, records: &[Prepared], progress: &mut dyn FnMut(usize)) -> Found {
+        let mut set = Records::new();
+        for record in records {
+            set.push(record);
+        }
+        let found = self.find(&set, &Told { tell: RefCell::new(progress), records: records.len(), share: Cell::new((0.0, 0.0)) });
+        let mut memo = Memo::roomy();
+        let mut tell = |pair: &Likely| {
+            let why = self.explain(&set, &found.rarities, (pair.a, pair.b), found.prior, &mut memo);
+            Pair { a: pair.a as usize, b: pair.b as usize, score: why.score, reasons: why.reasons }
+        };
+        Found {
+            groups: found.groups.iter().map(|group| group.iter().map(|at| *at as usize).collect()).collect(),
+            pairs: found.pairs.iter().map(&mut tell).collect(),
+            review: found.review.iter().map(&mut tell).collect(),
+            candidates: found.candidates,
+        }
+    }
+
+    /// Finds the duplicates in a set of compact records on the hands that `workers` lends ([`InPlace`](super::InPlace) for none).
+    ///
+    /// Beside the records this takes about 400 bytes a record. The answer is the same whatever order the pieces of work run in.
+    pub fn find(&self, records: &Records, workers: &dyn Workers) -> Duplicates {
+        self.search(records, workers, false)
+    }
+
+    /// Finds the records of one set ([`Records::push`]) that are in the other ([`Records::push_other`]); pairs inside a set are not
+    /// looked at.
+    pub fn link(&self, records: &Records, workers: &dyn Workers) -> Duplicates {
+        self.search(records, workers, true)
+    }
+
+    fn search(&self, records: &Records, workers: &dyn Workers, across: bool) -> Duplicates {
+        let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let rarities = Rarities::count(records);
+        let plan = Plan::new(records, self.config.max_block, workers);
+        let (match_line, review_line) = (logit(self.config.threshold), logit(self.config.review));
+        let by_evidence = self.config.scoring == Scoring::Evidence;
+        let start = if by_evidence { prior(size) } else { 0.0 };
+        // What even the highest prior does not lift over the line is out.
+        let floor = review_line - if by_evidence { start + LIFT } else { 0.0 };
+        workers.progress(0.2, 0.8);
+        let scored = collect(workers, plan.pieces(), &|piece| {
+            let mut memo = Memo::roomy();
+            let mut edges = Vec::new();
+            let mut candidates = 0_u64;
+            plan.visit(piece, records, &mut |a, b| {
+                let (x, y) = (records.row(a), records.row(b));
+                if across && x.side == y.side {
+                    return;
+                }
+                candidates += 1;
+                if let Some(bits) = self.bits(records, &rarities, (&x, &y), floor, &mut memo) {
+                    edges.push(Edge { bits, a, b });
+                }
+            });
+            (edges, candidates)
+        });
+        let cut = plan.cut;
+        drop(plan);
+        let candidates = scored.iter().map(|(_, count)| count).sum();
+        let mut edges: Vec<Edge> = scored.into_iter().flat_map(|(edges, _)| edges).collect();
+        edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
+        edges.dedup_by_key(|edge| (edge.a, edge.b));
+        let prior = if by_evidence { fit(&edges, start, size, 1.0) } else { 0.0 };
+        for edge in &mut edges {
+            edge.bits += prior;
+        }
+        edges.retain(|edge| edge.bits >= review_line);
+        let weigh = |a: u32, b: u32, memo: &mut Memo| {
+            let bits = self.bits(records, &rarities, (&records.row(a), &records.row(b)), f64::NEG_INFINITY, memo);
+            bits.map_or(f64::NEG_INFINITY, |bits| bits + prior)
+        };
+        let strong: Vec<Edge> = edges.iter().filter(|edge| edge.bits >= match_line).copied().collect();
+        let mut memo = Memo::roomy();
+        let union_line = review_line - if rarities.is_private() { SLACK } else { 0.0 };
+        let groups = groups(records.len(), strong, union_line, self.config.max_group, &mut |a, b| weigh(a, b, &mut memo));
+        workers.progress(0.9, 1.0);
+        let mut home: Vec<u32> = vec![0; records.len()];
+        for (group, number) in groups.iter().zip(1_u32..) {
+            for member in group {
+                if let Some(place) = home.get_mut(*member as usize) {
+                    *place = number;
+                }
+            }
+        }
+        let inside = collect(workers, groups.len().div_ceil(GROUPS), &|piece| {
+            let mut memo = Memo::roomy();
+            let mut pairs = Vec::new();
+            for group in groups.iter().skip(piece * GROUPS).take(GROUPS) {
+                for (at, a) in group.iter().enumerate() {
+                    for b in group.iter().skip(at + 1) {
+                        if !across || records.row(*a).side != records.row(*b).side {
+                            pairs.push(Likely { a: *a, b: *b, score: probability(weigh(*a, *b, &mut memo)) });
+                        }
+                    }
+                }
+            }
+            pairs
+        });
+        let group = |at: u32| home.get(at as usize).copied().unwrap_or(0);
+        let apart = |edge: &&Edge| group(edge.a) == 0 || group(edge.a) != group(edge.b);
+        let review = edges.iter().filter(apart).map(|edge| Likely { a: edge.a, b: edge.b, score: probability(edge.bits) }).collect();
+        workers.progress(1.0, 1.0);
+        Duplicates { groups, pairs: inside.into_iter().flatten().collect(), review, candidates, cut, prior, rarities }
+    }
+}
+
+/// Tells a caller on the same thread how many records are done.
+struct Told<'a> {
+    tell: RefCell<&'a mut dyn FnMut(usize)>,
+    records: usize,
+    share: Cell<(f64, f64)>,
+}
+
+impl Workers for Told<'_> {
+    fn run(&self, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
+        let (from, to) = self.share.get();
+        for piece in 0..pieces {
+            work(piece);
+            let done = from + (to - from) * (piece + 1) as f64 / pieces as f64;
+            (self.tell.borrow_mut())((done * self.records as f64) as usize);
+        }
+    }
+
+    fn progress(&self, from: f64, to: f64) {
+        self.share.set((from, to));
+        (self.tell.borrow_mut())((from * self.records as f64) as usize);
+    }
+}
 
 /// The prior that the set itself suggests: expected matches over all pairs, a few steps from the assumption of one partner a record.
 /// A file in which everybody stands ten times deserves higher odds.
-fn fit(edges: &[Edge], start: f64, size: u32) -> f64 {
+///
+/// `each` is how many matches one edge stands for, when the edges are a sample.
+pub(super) fn fit(edges: &[Edge], start: f64, size: u32, each: f64) -> f64 {
     let all = f64::from(size) * f64::from(size.saturating_sub(1)) / 2.0;
     let mut prior = start;
     for _ in 0..4 {
-        let expected: f64 = edges.iter().map(|edge| probability(edge.bits + prior)).sum();
+        let expected: f64 = each * edges.iter().map(|edge| probability(edge.bits + prior)).sum::<f64>();
         if expected < 1.0 || all < expected * 2.0 {
             break;
         }

@@ -1,175 +1,129 @@
 //! How rare a value is: agreement on a rare one says more.
 
-use std::collections::HashMap;
+use super::pool::Values;
+use super::records::{KINDS, Kind, Records};
 
-use super::prepared::Prepared;
-use super::text::hash;
+/// The user part of e-mail addresses is counted on its own, after the kinds.
+const USER: usize = KINDS;
 
-/// The rarity of one record's values in bits: the base-2 logarithm of one over their share.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rarity {
-    pub(super) first: f32,
-    pub(super) last: f32,
-    pub(super) email: f32,
-    pub(super) user: f32,
-    pub(super) phone: f32,
-    pub(super) company: f32,
-    pub(super) domain: f32,
-    pub(super) title: f32,
-    pub(super) street: f32,
-    pub(super) postal: f32,
-    pub(super) city: f32,
-    pub(super) birth: f32,
-    pub(super) identifier: f32,
-    pub(super) other: f32,
+/// The rarity of values in bits: the base-2 logarithm of one over their share.
+#[derive(Clone, Debug)]
+pub(super) enum Rarities {
+    /// No table to count in: a directory of about ten thousand is assumed.
+    Typical,
+    /// Counted, by kind and number of the value; what is not in the table has not been seen before.
+    Counted { tables: Vec<Vec<f32>>, most: f32, private: bool },
 }
 
-/// What to assume of values when there is no table to count in: a directory of about ten thousand.
-pub(super) const TYPICAL: Rarity = Rarity {
-    first: 7.0,
-    last: 9.5,
-    email: 16.0,
-    user: 11.0,
-    phone: 13.0,
-    company: 10.0,
-    domain: 10.0,
-    title: 4.0,
-    street: 12.0,
-    postal: 10.0,
-    city: 7.0,
-    birth: 13.0,
-    identifier: 14.0,
-    other: 4.0,
-};
-
-pub(super) fn rarest_shared(a: &Rarity, b: &Rarity, of: fn(&Rarity) -> f32) -> f32 {
-    of(a).min(of(b))
+const fn typical(kind: usize) -> f32 {
+    const TYPICAL: [f32; KINDS + 1] = [7.0, 9.5, 16.0, 13.0, 10.0, 10.0, 4.0, 12.0, 10.0, 7.0, 2.0, 1.0, 13.0, 14.0, 4.0, 1.0, 11.0];
+    if kind < TYPICAL.len() {
+        #[allow(clippy::indexing_slicing, reason = "the length is checked; a const function knows no `get`")]
+        TYPICAL[kind]
+    } else {
+        0.0
+    }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    First = 1,
-    Last,
-    Email,
-    User,
-    Phone,
-    Company,
-    Domain,
-    Title,
-    Street,
-    Postal,
-    City,
-    Birth,
-    Identifier,
-    Other,
-}
+impl Rarities {
+    pub(super) fn of(&self, kind: Kind, number: u32) -> f32 {
+        self.at(kind as usize, number)
+    }
 
-/// Rarities for every record of a set. Linear in the number of values; the same for any order of the records.
-pub(super) fn rarities(records: &[Prepared]) -> Vec<Rarity> {
-    let mut counts: HashMap<u64, u32> = HashMap::with_capacity(records.len() * 8);
-    let mut carriers: Vec<(u64, u64)> = Vec::new();
-    for record in records {
-        each(record, &mut |kind, value| {
-            let key = hash(kind as u8, &[value]);
-            *counts.entry(key).or_insert(0) += 1;
+    pub(super) fn user(&self, email: u32) -> f32 {
+        self.at(USER, email)
+    }
+
+    fn at(&self, table: usize, number: u32) -> f32 {
+        match self {
+            Self::Typical => typical(table),
+            Self::Counted { tables, most, .. } => tables.get(table).and_then(|table| table.get(number as usize)).copied().unwrap_or(*most),
+        }
+    }
+
+    /// Whether the set knows nothing of employers.
+    pub(super) fn is_private(&self) -> bool {
+        matches!(self, Self::Counted { private: true, .. })
+    }
+
+    /// The highest rarity there is.
+    pub(super) fn most(&self) -> f32 {
+        match self {
+            Self::Typical => 16.0,
+            Self::Counted { most, .. } => *most,
+        }
+    }
+
+    /// Counts in a set: linear in the number of values, the same for any order of the records.
+    pub(super) fn count(records: &Records) -> Self {
+        let total = records.len().max(1024) as f32;
+        let most = total.log2();
+        let bits = |count: u32| (total / count.max(1) as f32).log2().clamp(0.0, most);
+        let mut by_text = vec![0_u32; records.words()];
+        let mut tables = Vec::with_capacity(KINDS + 1);
+        for kind in Kind::ALL {
+            let part = match kind {
+                Kind::First | Kind::Last | Kind::Company => 1,
+                _ => 0,
+            };
+            tally(records, kind, part, &mut by_text);
+            let mut table = spread(records.values(kind), part, &by_text, &bits);
             if matches!(kind, Kind::Phone | Kind::Email) {
-                carriers.push((key, hash(0, &[&record.last_key])));
+                // A number that several families carry belongs to none of them.
+                let families = families(records, kind);
+                if let Some(values) = records.values(kind) {
+                    for (slot, value) in table.iter_mut().zip(values.iter()) {
+                        let [text, ..] = *value;
+                        let at = families.partition_point(|(known, _)| *known < text);
+                        if let Some((_, count)) = families.get(at).filter(|(known, _)| *known == text) {
+                            *slot = (*slot - 1.5 * (*count - 1).min(8) as f32).max(0.0);
+                        }
+                    }
+                }
             }
-        });
+            tables.push(table);
+        }
+        tally(records, Kind::Email, 1, &mut by_text);
+        tables.push(spread(records.values(Kind::Email), 1, &by_text, &bits));
+        let employers = [Kind::Company, Kind::Domain, Kind::Email];
+        let private = employers.iter().all(|kind| records.values(*kind).is_none_or(|values| values.len() < 2));
+        Self::Counted { tables, most, private }
+    }
+}
+
+fn tally(records: &Records, kind: Kind, part: usize, by_text: &mut [u32]) {
+    by_text.fill(0);
+    for row in records.rows() {
+        for value in records.all(row, kind) {
+            let text = records.value(kind, value).get(part).copied().unwrap_or(0);
+            if let Some(count) = by_text.get_mut(text as usize) {
+                *count += 1;
+            }
+        }
+    }
+}
+
+fn spread(values: Option<&Values>, part: usize, by_text: &[u32], bits: &dyn Fn(u32) -> f32) -> Vec<f32> {
+    let Some(values) = values else { return Vec::new() };
+    let count = |text: Option<&u32>| text.and_then(|text| by_text.get(*text as usize)).copied().unwrap_or(0);
+    values.iter().map(|value| bits(count(value.get(part)))).collect()
+}
+
+/// How many surnames go with a number or address, for those that go with several; sorted.
+fn families(records: &Records, kind: Kind) -> Vec<(u32, u32)> {
+    let mut carriers: Vec<(u32, u32)> = Vec::new();
+    for row in records.rows() {
+        let [_, family, ..] = records.value(Kind::Last, row.one(Kind::Last));
+        for value in records.all(row, kind) {
+            let [text, ..] = records.value(kind, value);
+            carriers.push((text, family));
+        }
     }
     carriers.sort_unstable();
     carriers.dedup();
-    let mut people: HashMap<u64, u32> = HashMap::new();
-    for (key, _) in carriers {
-        *people.entry(key).or_insert(0) += 1;
-    }
-    let total = records.len().max(2) as f32;
-    let most = total.log2().max(10.0);
-    let by_count: Vec<f32> = (0..64_u32).map(|count| (total.max(1024.0) / count.max(1) as f32).log2().clamp(0.0, most)).collect();
-    let rate = |key: u64| {
-        let count = counts.get(&key).copied().unwrap_or(1);
-        by_count.get(count as usize).copied().unwrap_or_else(|| (total.max(1024.0) / count as f32).log2().clamp(0.0, most))
-    };
-    records
-        .iter()
-        .map(|record| {
-            let mut out = Rarity {
-                first: most,
-                last: most,
-                email: most,
-                user: most,
-                phone: most,
-                company: most,
-                domain: most,
-                title: most,
-                street: most,
-                postal: most,
-                city: most,
-                birth: most,
-                identifier: most,
-                other: most,
-            };
-            each(record, &mut |kind, value| {
-                let key = hash(kind as u8, &[value]);
-                let mut bits = rate(key);
-                if matches!(kind, Kind::Phone | Kind::Email) {
-                    // A number that several families carry belongs to none of them.
-                    let shared = people.get(&key).copied().unwrap_or(1).saturating_sub(1).min(8);
-                    bits = (bits - 1.5 * shared as f32).max(0.0);
-                }
-                let slot = match kind {
-                    Kind::First => &mut out.first,
-                    Kind::Last => &mut out.last,
-                    Kind::Email => &mut out.email,
-                    Kind::User => &mut out.user,
-                    Kind::Phone => &mut out.phone,
-                    Kind::Company => &mut out.company,
-                    Kind::Domain => &mut out.domain,
-                    Kind::Title => &mut out.title,
-                    Kind::Street => &mut out.street,
-                    Kind::Postal => &mut out.postal,
-                    Kind::City => &mut out.city,
-                    Kind::Birth => &mut out.birth,
-                    Kind::Identifier => &mut out.identifier,
-                    Kind::Other => &mut out.other,
-                };
-                *slot = slot.min(bits);
-            });
-            out
-        })
+    carriers
+        .chunk_by(|x, y| x.0 == y.0)
+        .filter(|same| same.len() > 1)
+        .filter_map(|same| same.first().map(|(text, _)| (*text, same.len() as u32)))
         .collect()
-}
-
-fn each(record: &Prepared, visit: &mut dyn FnMut(Kind, &str)) {
-    let mut some = |kind: Kind, value: &str| {
-        if !value.is_empty() {
-            visit(kind, value);
-        }
-    };
-    some(Kind::First, &record.first_key);
-    some(Kind::Last, &record.last_key);
-    for email in &record.emails {
-        some(Kind::Email, &email.canonical);
-        some(Kind::User, &email.user);
-    }
-    for phone in &record.phones {
-        some(Kind::Phone, &phone.national);
-    }
-    if let Some(company) = &record.company {
-        some(Kind::Company, &company.stem);
-    }
-    some(Kind::Domain, &record.domain);
-    some(Kind::Title, &record.title);
-    for (street, _) in &record.streets {
-        some(Kind::Street, street);
-    }
-    some(Kind::Postal, &record.postal);
-    some(Kind::City, &record.city);
-    some(Kind::Birth, &record.birth);
-    for identifier in &record.identifiers {
-        some(Kind::Identifier, identifier);
-    }
-    for other in &record.others {
-        some(Kind::Other, other);
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::calibration::private_base;
 use crate::error::{Error, Result};
 
 macro_rules! levels {
@@ -34,7 +35,7 @@ macro_rules! levels {
                 match self { $(Self::$variant => $says),+ }
             }
 
-            fn defaults(self) -> (f32, f32, f32) {
+            pub(super) fn defaults(self) -> (f32, f32, f32) {
                 match self { $(Self::$variant => ($person, $company, $rarity)),+ }
             }
         }
@@ -114,6 +115,37 @@ levels! {
     OtherElse "other.else" "other" "differs in another field" -0.7 -0.5 0.0;
 }
 
+impl Level {
+    pub(super) fn is_office(self) -> bool {
+        matches!(self.field(), "company" | "domain" | "street" | "postal_code" | "city")
+    }
+
+    /// Whether the rarity of the value is part of the weight.
+    pub(super) fn has_rarity(self) -> bool {
+        self.defaults().2 > 0.0
+    }
+
+    /// The share of the value's rarity in a set without employers; all of it would be too much, for errors come together.
+    pub(super) fn private_rarity(self) -> f32 {
+        if self.is_exact() {
+            0.8
+        } else if self.field() == "name" && self.has_rarity() {
+            0.4
+        } else {
+            0.0
+        }
+    }
+
+    /// Whether strangers reach it as often as the value is common.
+    pub(super) fn is_exact(self) -> bool {
+        self.has_rarity() && (matches!(self, Self::NameSwapped) || self.as_str().ends_with(".exact"))
+    }
+
+    pub(super) fn is_place_or_title(self) -> bool {
+        matches!(self.field(), "title" | "street" | "postal_code" | "city")
+    }
+}
+
 /// What the levels are worth where they differ from the built-in weights.
 ///
 /// A weight is a base-2 logarithm: +1 doubles the odds that the records are one, -1 halves them. To the base weight of some
@@ -126,6 +158,9 @@ pub struct Weights {
     pub person: BTreeMap<String, f64>,
     /// Base weights between companies by level word, in bits.
     pub company: BTreeMap<String, f64>,
+    /// Base weights between persons in a set that knows nothing of employers (no company, web site or e-mail anywhere): there
+    /// agreement on a place or a title is not what all colleagues share.
+    pub private: BTreeMap<String, f64>,
 }
 
 /// The weights as the comparison reads them.
@@ -133,7 +168,25 @@ pub struct Weights {
 pub(super) struct Table {
     person: Vec<f32>,
     company: Vec<f32>,
+    private: Vec<f32>,
     rarity: Vec<f32>,
+    private_rarity: Vec<f32>,
+    /// What the fields that are compared last can add at most: base and share of rarity; by population, the last are persons
+    /// whose employer is not known.
+    rest: [(f32, f32); 4],
+}
+
+/// Who is compared: what a level is worth differs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Population {
+    Person,
+    Company,
+    /// Persons of a set without employers.
+    Private,
+}
+
+impl Population {
+    pub(super) const ALL: [Self; 3] = [Self::Person, Self::Company, Self::Private];
 }
 
 impl Table {
@@ -141,9 +194,14 @@ impl Table {
         let mut table = Self {
             person: Level::ALL.iter().map(|level| level.defaults().0).collect(),
             company: Level::ALL.iter().map(|level| level.defaults().1).collect(),
+            private: Level::ALL.iter().map(|level| private_base(*level)).collect(),
             rarity: Level::ALL.iter().map(|level| level.defaults().2).collect(),
+            private_rarity: Level::ALL.iter().map(|level| level.private_rarity()).collect(),
+            rest: [(0.0, 0.0); 4],
         };
-        for (given, column) in [(&weights.person, &mut table.person), (&weights.company, &mut table.company)] {
+        let columns =
+            [(&weights.person, &mut table.person), (&weights.company, &mut table.company), (&weights.private, &mut table.private)];
+        for (given, column) in columns {
             for (word, bits) in given {
                 let place = Level::ALL.iter().position(|level| level.as_str() == word);
                 let slot = place.and_then(|place| column.get_mut(place));
@@ -154,13 +212,54 @@ impl Table {
                 *slot = *bits as f32;
             }
         }
+        table.rest = table.bounds();
         Ok(table)
     }
 
-    pub(super) fn bits(&self, level: Level, company: bool, rarity: f32) -> f32 {
-        let at = level as usize;
-        let column = if company { &self.company } else { &self.person };
-        column.get(at).copied().unwrap_or(0.0) + self.rarity.get(at).copied().unwrap_or(0.0) * rarity
+    fn bounds(&self) -> [(f32, f32); 4] {
+        const LATE: [&str; 10] = ["company", "domain", "title", "street", "postal_code", "city", "region", "country", "gender", "other"];
+        let best = |column: &[f32], shares: &[f32], field: &str| {
+            Level::ALL
+                .iter()
+                .zip(column.iter().zip(shares))
+                .filter(|(level, _)| level.field() == field)
+                .fold((0.0_f32, 0.0_f32), |(base, share), (_, (bits, rarity))| (base.max(*bits), share.max(*rarity)))
+        };
+        let sum = |column: &[f32], shares: &[f32], factor: f32, skip: &[&str]| {
+            let fields = LATE.iter().filter(|field| !skip.contains(field)).map(|field| best(column, shares, field));
+            fields.fold((0.0, 0.0), |(x, y), (base, share)| (x + factor * base, y + factor * share))
+        };
+        let (base, share) = sum(&self.person, &self.rarity, 1.0, &["company", "domain", "street", "postal_code", "city"]);
+        [
+            (base + 8.0, share),
+            sum(&self.company, &self.rarity, 1.0, &[]),
+            sum(&self.private, &self.private_rarity, 1.0, &[]),
+            sum(&self.person, &self.rarity, 1.6, &["company", "domain"]),
+        ]
+    }
+
+    /// More than the fields after telephone can add, when the rarest value has `most` bits.
+    pub(super) fn rest(&self, population: Population, home: bool, most: f32) -> f32 {
+        let at = if home && population == Population::Person { 3 } else { population as usize };
+        self.rest.get(at).map_or(f32::INFINITY, |(base, share)| base + share * most)
+    }
+
+    fn column(&self, population: Population) -> (&[f32], &[f32]) {
+        match population {
+            Population::Person => (&self.person, &self.rarity),
+            Population::Company => (&self.company, &self.rarity),
+            Population::Private => (&self.private, &self.private_rarity),
+        }
+    }
+
+    pub(super) fn base(&self, level: Level, population: Population) -> f32 {
+        self.column(population).0.get(level as usize).copied().unwrap_or(0.0)
+    }
+
+    pub(super) fn bits(&self, level: Level, population: Population, rarity: f32) -> f32 {
+        let (bases, shares) = self.column(population);
+        let of = |column: &[f32]| column.get(level as usize).copied().unwrap_or(0.0);
+        of(bases) + of(shares) * rarity
     }
 }
 

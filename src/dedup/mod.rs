@@ -5,9 +5,13 @@
 //! nothing. [`Deduper::judge`] says what to do with one record, [`Deduper::find_all`] finds the groups of a whole set without
 //! comparing everything with everything, [`golden`] builds the record that stays. Nothing here waits or reads anything.
 //!
+//! For large sets there are [`Records`] (compact) with [`Deduper::find`], [`Deduper::link`] and [`Deduper::train`], on threads the host
+//! lends ([`Workers`]); for records that come one by one an [`Index`]; for people a [report](Duplicates::report); for CRMs [`MergePlan`].
+//!
 //! The list of nicknames comes from the package nicknames 1.0.1 (Apache-2.0), the legal forms from cleanco 2.3 (MIT).
 
 mod blocking;
+mod calibration;
 mod cluster;
 mod company;
 mod compare;
@@ -15,31 +19,47 @@ mod config;
 mod email;
 mod find;
 mod frequency;
+mod index;
 mod level;
+mod memo;
+mod merge;
 mod name;
 mod phone;
 mod place;
+mod plan;
+mod pool;
 mod prepared;
+mod records;
+mod report;
 mod role;
 mod score;
 mod similarity;
+mod sound;
 mod survivor;
 mod text;
+mod train;
 mod verdict;
+mod workers;
 
 pub use blocking::{BlockingKey, blocking_keys};
 pub use company::{Company, company};
 pub use config::{DedupConfig, Measure, Scoring, Strategy};
 pub use email::{Email, domain, email};
-pub use find::{Found, Pair};
+pub use find::{Duplicates, Found, Likely, Pair};
+pub use index::Index;
 pub use level::{Level, Weights};
+pub use merge::{CrmMatch, MergePlan, MergeStep, Merger, salesforce_matches};
 pub use name::{PersonName, are_nicknames, person_name};
 pub use phone::{Phone, phone};
 pub use place::{country, date, postal_code, street};
 pub use prepared::Prepared;
+pub use records::Records;
 pub use role::Role;
 pub use score::{Deduper, Match, Reason};
 pub use similarity::{jaro_winkler, osa, within_one_edit};
+pub use sound::sound;
 pub use survivor::{Keep, Survivorship, golden, survivor};
 pub use text::{fold, is_placeholder};
+pub use train::{LevelShare, Training};
 pub use verdict::{Action, Verdict};
+pub use workers::{InPlace, Workers};

@@ -4,11 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Comparison, Findings};
-use super::config::{DedupConfig, Measure, Scoring, Strategy};
-use super::frequency::{Rarity, TYPICAL};
+use super::compare::Measure;
+use super::config::{self, DedupConfig, Scoring, Strategy};
+use super::frequency::Rarities;
 use super::level::{Level, Table};
+use super::memo::Memo;
 use super::prepared::Prepared;
+use super::records::{Kind, Records, Row};
 use super::role::Role;
 use super::similarity::jaro_winkler;
 use crate::error::Result;
@@ -85,18 +87,17 @@ impl Deduper {
 
     /// Compares two records. Symmetric; what is missing on either side is no evidence.
     pub fn compare(&self, a: &Prepared, b: &Prepared) -> Match {
-        self.explain(a, b, &TYPICAL, &TYPICAL, prior(self.config.directory_size))
+        let mut records = Records::new();
+        let pair = (records.push(a), records.push(b));
+        self.explain(&records, &Rarities::Typical, pair, prior(self.config.directory_size), &mut Memo::default())
     }
 
-    pub(super) fn findings(&self, a: &Prepared, b: &Prepared, rare_a: &Rarity, rare_b: &Rarity) -> Findings {
-        Comparison::run(a, b, rare_a, rare_b, &self.table)
-    }
-
-    pub(super) fn explain(&self, a: &Prepared, b: &Prepared, rare_a: &Rarity, rare_b: &Rarity, prior: f64) -> Match {
+    pub(super) fn explain(&self, records: &Records, rarities: &Rarities, pair: (u32, u32), prior: f64, memo: &mut Memo) -> Match {
+        let (a, b) = (records.row(pair.0), records.row(pair.1));
         let mut reasons = Vec::new();
         let mut best = 0.0_f64;
         for strategy in &self.config.strategies {
-            if let Some(similarity) = hit(strategy, a, b, self.config.threshold) {
+            if let Some(similarity) = hit(strategy, records, &a, &b, self.config.threshold) {
                 best = best.max(similarity);
                 let text = format!("strategy {} agrees at {similarity:.2}", strategy.name);
                 reasons.push(Reason { rule: strategy.name.clone(), level: "hit".to_owned(), weight: 0.0, text });
@@ -105,7 +106,8 @@ impl Deduper {
         if self.config.scoring == Scoring::Strategies {
             return Match { score: best, reasons };
         }
-        let findings = self.findings(a, b, rare_a, rare_b);
+        let measure = Measure { records, rarities, table: &self.table };
+        let Some(findings) = measure.run(&a, &b, f32::NEG_INFINITY, memo) else { return Match::default() };
         let mut evidence: Vec<(Level, f32)> = findings.iter().collect();
         evidence.sort_by(|x, y| y.1.abs().total_cmp(&x.1.abs()).then(x.0.cmp(&y.0)));
         let found = evidence.iter().map(|(level, bits)| Reason {
@@ -125,16 +127,19 @@ impl Deduper {
         Match { score: if blank { 0.0 } else { probability(prior + f64::from(findings.total)) }, reasons }
     }
 
-    /// The score alone, in bits, without the prior; for strategies the bits of the best hit.
-    pub(super) fn bits(&self, a: &Prepared, b: &Prepared, rare_a: &Rarity, rare_b: &Rarity) -> f64 {
-        match self.config.scoring {
-            Scoring::Evidence => f64::from(self.findings(a, b, rare_a, rare_b).total),
-            Scoring::Strategies => {
-                let best =
-                    self.config.strategies.iter().filter_map(|strategy| hit(strategy, a, b, self.config.threshold)).fold(0.0, f64::max);
-                logit(best)
+    /// The score alone, in bits, without the prior; for strategies the bits of the best hit. `None` when it is under `floor`.
+    pub(super) fn bits(&self, records: &Records, rarities: &Rarities, (a, b): (&Row, &Row), floor: f64, memo: &mut Memo) -> Option<f64> {
+        let bits = match self.config.scoring {
+            Scoring::Evidence => {
+                let measure = Measure { records, rarities, table: &self.table };
+                f64::from(measure.run(a, b, floor as f32, memo)?.total)
             }
-        }
+            Scoring::Strategies => {
+                let hits = self.config.strategies.iter().filter_map(|strategy| hit(strategy, records, a, b, self.config.threshold));
+                logit(hits.fold(0.0, f64::max))
+            }
+        };
+        (bits >= floor).then_some(bits)
     }
 }
 
@@ -152,17 +157,17 @@ pub(super) fn logit(probability: f64) -> f64 {
     (p / (1.0 - p)).log2()
 }
 
-fn hit(strategy: &Strategy, a: &Prepared, b: &Prepared, threshold: f64) -> Option<f64> {
+fn hit(strategy: &Strategy, records: &Records, a: &Row, b: &Row, threshold: f64) -> Option<f64> {
     let mut sum = 0.0;
     for role in &strategy.fields {
-        let (x, y) = (texts(a, *role), texts(b, *role));
+        let (x, y) = (texts(records, a, *role), texts(records, b, *role));
         let mut best = 0.0_f64;
         for p in x.iter().filter(|text| !text.is_empty()) {
             for q in y.iter().filter(|text| !text.is_empty()) {
                 let similarity = match strategy.measure {
-                    Measure::Exact => f64::from(u8::from(p == q)),
-                    Measure::Fuzzy if p <= q => jaro_winkler(p, q),
-                    Measure::Fuzzy => jaro_winkler(q, p),
+                    config::Measure::Exact => f64::from(u8::from(p == q)),
+                    config::Measure::Fuzzy if p <= q => jaro_winkler(p, q),
+                    config::Measure::Fuzzy => jaro_winkler(q, p),
                 };
                 best = best.max(similarity);
             }
@@ -176,25 +181,26 @@ fn hit(strategy: &Strategy, a: &Prepared, b: &Prepared, threshold: f64) -> Optio
     (mean > threshold).then_some(mean)
 }
 
-fn texts(record: &Prepared, role: Role) -> Vec<&str> {
+fn texts<'a>(records: &'a Records, row: &'a Row, role: Role) -> Vec<&'a str> {
+    let all = |kind: Kind, part: usize| records.all(row, kind).map(|value| records.text(kind, value, part)).collect();
     match role {
-        Role::First => vec![&record.first],
-        Role::Last => vec![&record.last],
-        Role::Full => vec![&record.first, &record.last],
-        Role::Email => record.emails.iter().map(|email| email.canonical.as_str()).collect(),
-        Role::Phone => record.phones.iter().map(|phone| phone.national.as_str()).collect(),
-        Role::Company => record.company.iter().map(|company| company.name.as_str()).collect(),
-        Role::Title => vec![&record.title],
-        Role::Website => vec![&record.domain],
-        Role::Street => record.streets.iter().map(|(name, _)| name.as_str()).collect(),
-        Role::HouseNumber => record.streets.iter().map(|(_, number)| number.as_str()).collect(),
-        Role::City => vec![&record.city],
-        Role::PostalCode => vec![&record.postal],
-        Role::Region => vec![&record.region],
-        Role::Country => vec![&record.country],
-        Role::BirthDate => vec![&record.birth],
-        Role::Identifier => record.identifiers.iter().map(String::as_str).collect(),
-        Role::Gender => vec![&record.gender],
-        Role::Other => record.others.iter().map(String::as_str).collect(),
+        Role::First => all(Kind::First, 0),
+        Role::Last => all(Kind::Last, 0),
+        Role::Full => vec![records.of(row, Kind::First), records.of(row, Kind::Last)],
+        Role::Email => all(Kind::Email, 0),
+        Role::Phone => all(Kind::Phone, 0),
+        Role::Company => all(Kind::Company, 0),
+        Role::Title => all(Kind::Title, 0),
+        Role::Website => all(Kind::Domain, 0),
+        Role::Street => all(Kind::Street, 0),
+        Role::HouseNumber => all(Kind::Street, 1),
+        Role::City => all(Kind::City, 0),
+        Role::PostalCode => all(Kind::Postal, 0),
+        Role::Region => all(Kind::Region, 0),
+        Role::Country => all(Kind::Country, 0),
+        Role::BirthDate => all(Kind::Birth, 0),
+        Role::Identifier => all(Kind::Identifier, 0),
+        Role::Gender => all(Kind::Gender, 0),
+        Role::Other => all(Kind::Other, 0),
     }
 }

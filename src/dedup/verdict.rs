@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::frequency::Rarities;
+use super::memo::Memo;
 use super::prepared::Prepared;
-use super::score::{Deduper, Match};
+use super::records::Records;
+use super::score::{Deduper, Match, prior};
 use crate::model::RecordId;
 
 /// The recommended action.
@@ -41,21 +44,34 @@ impl Deduper {
     /// | several that are one among themselves | `Merge` |
     /// | none but some above the review line; several different ones; a hard contradiction (identifier, Jr and Sr) | `Review` |
     pub fn judge<I: Clone + Ord>(&self, record: &Prepared, candidates: &[(I, &Prepared)]) -> Verdict<I> {
-        let mut scored: Vec<(I, Match, &Prepared)> = Vec::new();
-        for (id, candidate) in candidates {
-            let found = self.compare(record, candidate);
+        let mut records = Records::new();
+        records.push(record);
+        for (_, candidate) in candidates {
+            records.push(candidate);
+        }
+        let ids: Vec<I> = candidates.iter().map(|(id, _)| id.clone()).collect();
+        self.judge_rows(&records, &ids, self.config.directory_size)
+    }
+
+    /// The record is the first row, the candidates follow in the order of `ids`.
+    pub(super) fn judge_rows<I: Clone + Ord>(&self, records: &Records, ids: &[I], directory: u32) -> Verdict<I> {
+        let mut memo = Memo::default();
+        let mut compare = |x: u32, y: u32| self.explain(records, &Rarities::Typical, (x, y), prior(directory), &mut memo);
+        let mut scored: Vec<(I, Match, u32)> = Vec::new();
+        for (id, row) in ids.iter().zip(1_u32..) {
+            let found = compare(0, row);
             if found.score >= self.config.review {
                 match scored.iter_mut().find(|(known, ..)| known == id) {
-                    Some(known) if known.1.score < found.score => *known = (id.clone(), found, candidate),
+                    Some(known) if known.1.score < found.score => *known = (id.clone(), found, row),
                     Some(_) => {}
-                    None => scored.push((id.clone(), found, candidate)),
+                    None => scored.push((id.clone(), found, row)),
                 }
             }
         }
         scored.sort_by(|x, y| y.1.score.total_cmp(&x.1.score).then_with(|| x.0.cmp(&y.0)));
-        let sure: Vec<&(I, Match, &Prepared)> = scored.iter().filter(|(_, found, _)| found.score >= self.config.threshold).collect();
+        let sure: Vec<&(I, Match, u32)> = scored.iter().filter(|(_, found, _)| found.score >= self.config.threshold).collect();
         let doubtful = sure.iter().any(|(_, found, _)| contradicts(found));
-        let ids = |list: &[&(I, Match, &Prepared)]| list.iter().map(|(id, ..)| id.clone()).collect::<Vec<I>>();
+        let ids = |list: &[&(I, Match, u32)]| list.iter().map(|(id, ..)| id.clone()).collect::<Vec<I>>();
         let action = match sure.as_slice() {
             [] if scored.is_empty() => Action::Create,
             [] => Action::Review(scored.iter().map(|(id, ..)| id.clone()).collect()),
@@ -64,7 +80,7 @@ impl Deduper {
             several => {
                 let one = several.iter().enumerate().all(|(at, (_, _, x))| {
                     several.iter().skip(at + 1).all(|(_, _, y)| {
-                        let found = self.compare(x, y);
+                        let found = compare(*x, *y);
                         found.score >= self.config.review && !contradicts(&found)
                     })
                 });

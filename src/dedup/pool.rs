@@ -1,0 +1,216 @@
+//! Interned texts and values: each is kept once, records hold small numbers.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::hash;
+
+/// Open addressing over places; 0 is a free slot, else the place plus one.
+#[derive(Clone, Debug, Default)]
+struct Slots {
+    slots: Vec<u32>,
+    used: usize,
+}
+
+impl Slots {
+    fn find(&self, hash: u64, same: impl Fn(u32) -> bool) -> Option<u32> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut at = hash as usize & mask;
+        loop {
+            match self.slots.get(at) {
+                Some(0) | None => return None,
+                Some(place) if same(place - 1) => return Some(place - 1),
+                Some(_) => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn put(&mut self, hash: u64, place: u32, hash_of: impl Fn(u32) -> u64) {
+        if (self.used + 1) * 4 > self.slots.len() * 3 {
+            let size = (self.slots.len() * 2).max(64);
+            let old = std::mem::replace(&mut self.slots, vec![0; size]);
+            for entry in old.into_iter().filter(|entry| *entry != 0) {
+                self.settle(hash_of(entry - 1), entry);
+            }
+        }
+        self.used += 1;
+        self.settle(hash, place + 1);
+    }
+
+    fn settle(&mut self, hash: u64, entry: u32) {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while let Some(slot) = self.slots.get_mut(at) {
+            if *slot == 0 {
+                *slot = entry;
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+}
+
+/// Texts, each once. Number 0 is the empty text.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(from = "Plain", into = "Plain")]
+pub(super) struct Words {
+    text: String,
+    ends: Vec<u32>,
+    slots: Slots,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Plain(Vec<String>);
+
+impl From<Plain> for Words {
+    fn from(plain: Plain) -> Self {
+        let mut out = Self::default();
+        for (number, word) in (1_u32..).zip(&plain.0) {
+            // A stored list that names a text twice would shift all numbers after it.
+            if out.add(word) != number {
+                out.force(word);
+            }
+        }
+        out
+    }
+}
+
+impl From<Words> for Plain {
+    fn from(words: Words) -> Self {
+        Self((1..words.ends.len() as u32).map(|number| words.get(number).to_owned()).collect())
+    }
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self { text: String::new(), ends: vec![0], slots: Slots::default() }
+    }
+}
+
+impl Words {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn get(&self, number: u32) -> &str {
+        let at = number as usize;
+        let Some(end) = self.ends.get(at) else { return "" };
+        let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.text.get(start as usize..*end as usize).unwrap_or("")
+    }
+
+    pub(super) fn add(&mut self, word: &str) -> u32 {
+        if word.is_empty() {
+            return 0;
+        }
+        let code = hash(0, &[word]);
+        if let Some(known) = self.slots.find(code, |place| self.get(place) == word) {
+            return known;
+        }
+        self.force(word)
+    }
+
+    /// Texts beyond 4 GiB in all count as missing: nothing is overwritten.
+    fn force(&mut self, word: &str) -> u32 {
+        let Ok(end) = u32::try_from(self.text.len() + word.len()) else { return 0 };
+        let number = self.ends.len() as u32;
+        self.text.push_str(word);
+        self.ends.push(end);
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.put(hash(0, &[word]), number, |place| hash(0, &[self.get(place)]));
+        self.slots = slots;
+        number
+    }
+}
+
+/// One normalised value: the numbers of its texts, in the order its kind says.
+pub(super) type Value = [u32; 4];
+
+/// Values of one kind, each once. Number 0 is "none".
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(from = "Vec<Value>", into = "Vec<Value>")]
+pub(super) struct Values {
+    items: Vec<Value>,
+    slots: Slots,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self { items: vec![[0; 4]], slots: Slots::default() }
+    }
+}
+
+impl From<Vec<Value>> for Values {
+    fn from(items: Vec<Value>) -> Self {
+        let mut out = Self { items: if items.is_empty() { vec![[0; 4]] } else { items }, slots: Slots::default() };
+        let mut slots = Slots::default();
+        for (place, value) in out.items.iter().enumerate().skip(1) {
+            slots.put(code(value), place as u32, |place| out.items.get(place as usize).map_or(0, code));
+        }
+        out.slots = slots;
+        out
+    }
+}
+
+impl From<Values> for Vec<Value> {
+    fn from(values: Values) -> Self {
+        values.items
+    }
+}
+
+impl Values {
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn get(&self, number: u32) -> Value {
+        self.items.get(number as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Value> {
+        self.items.iter()
+    }
+
+    pub(super) fn add(&mut self, value: Value) -> u32 {
+        if value == [0; 4] {
+            return 0;
+        }
+        let hash = code(&value);
+        if let Some(known) = self.slots.find(hash, |place| self.items.get(place as usize) == Some(&value)) {
+            return known;
+        }
+        let number = self.items.len() as u32;
+        self.items.push(value);
+        let items = &self.items;
+        self.slots.put(hash, number, |place| items.get(place as usize).map_or(0, code));
+        number
+    }
+}
+
+fn code(value: &Value) -> u64 {
+    let mixed = value
+        .iter()
+        .fold(0x9e37_79b9_7f4a_7c15_u64, |state, part| (state ^ u64::from(*part)).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29));
+    mixed ^ (mixed >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_values_are_kept_once() {
+        let mut words = Words::default();
+        let numbers: Vec<u32> = (0..1_000).map(|at| words.add(&format!("word{}", at % 300))).collect();
+        assert_eq!(words.len(), 301);
+        assert_eq!(numbers[5], numbers[305]);
+        assert_eq!((words.get(numbers[7]), words.get(0), words.get(9_999)), ("word7", "", ""));
+        let back: Words = serde_json::from_str(&serde_json::to_string(&words).unwrap()).unwrap();
+        assert_eq!((back.len(), back.get(numbers[7])), (301, "word7"));
+
+        let mut values = Values::default();
+        assert_eq!(values.add([0; 4]), 0);
+        assert_eq!((values.add([1, 2, 3, 4]), values.add([2, 2, 3, 4]), values.add([1, 2, 3, 4])), (1, 2, 1));
+        let mut back: Values = serde_json::from_str(&serde_json::to_string(&values).unwrap()).unwrap();
+        assert_eq!((back.add([2, 2, 3, 4]), back.len()), (2, 3));
+    }
+}

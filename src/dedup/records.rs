@@ -1,0 +1,329 @@
+//! A set of records in compact form: every distinct value once, a record is a row of numbers.
+
+use serde::{Deserialize, Serialize};
+
+use super::pool::{Value, Values, Words};
+use super::prepared::Prepared;
+
+/// What a column of a row holds. The order is the order of the columns.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) enum Kind {
+    /// Texts: squashed, loose key, first word, standing parts.
+    First,
+    Last,
+    /// Texts: canonical, user, domain, flags as number.
+    Email,
+    /// Texts: national, calling code, extension.
+    Phone,
+    /// Texts: name, stem, acronym, form.
+    Company,
+    /// Texts: domain, its first label.
+    Domain,
+    Title,
+    /// Texts: name, number.
+    Street,
+    Postal,
+    City,
+    Region,
+    Country,
+    Birth,
+    Identifier,
+    Other,
+    Gender,
+}
+
+pub(super) const KINDS: usize = 16;
+
+impl Kind {
+    pub(super) const ALL: [Self; KINDS] = [
+        Self::First,
+        Self::Last,
+        Self::Email,
+        Self::Phone,
+        Self::Company,
+        Self::Domain,
+        Self::Title,
+        Self::Street,
+        Self::Postal,
+        Self::City,
+        Self::Region,
+        Self::Country,
+        Self::Birth,
+        Self::Identifier,
+        Self::Other,
+        Self::Gender,
+    ];
+
+    /// Names share one table, so that first and last can be compared crosswise.
+    pub(super) fn table(self) -> usize {
+        if self == Self::Last { 0 } else { self as usize }
+    }
+}
+
+pub(super) const ROLE_INBOX: u32 = 1;
+pub(super) const FREE_MAIL: u32 = 2;
+
+const COMPANY: u8 = 1;
+const BLANK: u8 = 2;
+const GONE: u8 = 4;
+
+/// One record: a value per kind, by number; further values of a kind are kept apart.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Row {
+    columns: [u32; KINDS],
+    more: u32,
+    pub(super) generation: u8,
+    flags: u8,
+    /// The set it came from, when two are linked.
+    pub(super) side: u8,
+}
+
+impl Row {
+    pub(super) fn one(&self, kind: Kind) -> u32 {
+        self.columns.get(kind as usize).copied().unwrap_or(0)
+    }
+
+    pub(super) fn is_company(&self) -> bool {
+        self.flags & COMPANY != 0
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        self.flags & (BLANK | GONE) != 0
+    }
+}
+
+/// Records in compact form, numbered from 0 in the order they came: what a pass over millions works on.
+///
+/// A record takes about 70 bytes, plus each distinct value once. Debug shows no values.
+///
+/// ```
+/// use crm_sync::dedup::{DedupConfig, Deduper, InPlace, Prepared, Records, Role};
+///
+/// let mut records = Records::new();
+/// for (name, mail) in [("Ann Keller", "ann.keller@firm.com"), ("Bob Stone", "b@other.org"), ("Keller, Ann", "Ann.Keller+x@firm.com")] {
+///     records.push(&Prepared::new(&[(Role::Full, name), (Role::Email, mail)]));
+/// }
+/// assert_eq!(records.len(), 3);
+/// let found = Deduper::new(DedupConfig::default())?.find(&records, &InPlace);
+/// assert_eq!(found.groups, [[0, 2]]);
+/// # Ok::<(), crm_sync::error::Error>(())
+/// ```
+#[derive(Clone, Default, Deserialize, Serialize)]
+pub struct Records {
+    words: Words,
+    tables: Vec<Values>,
+    rows: Vec<Row>,
+    more: Vec<Vec<(Kind, u32)>>,
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records").field("len", &self.rows.len()).field("texts", &self.words.len()).finish_non_exhaustive()
+    }
+}
+
+impl Records {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records held; those taken away by [`Index::remove`](super::Index::remove) keep their number.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Adds a record and returns its number. At most 4 billion records and 4 GiB of distinct text.
+    pub fn push(&mut self, record: &Prepared) -> u32 {
+        let row = self.encode(record, 0);
+        let number = self.rows.len() as u32;
+        self.rows.push(row);
+        number
+    }
+
+    /// Adds a record of the second set: [`Deduper::link`](super::Deduper::link) pairs it with those that [`Records::push`] added.
+    pub fn push_other(&mut self, record: &Prepared) -> u32 {
+        let row = self.encode(record, 1);
+        let number = self.rows.len() as u32;
+        self.rows.push(row);
+        number
+    }
+
+    pub(super) fn clear(&mut self, number: u32) {
+        if let Some(slot) = self.rows.get_mut(number as usize) {
+            *slot = Row { flags: GONE, ..Row::default() };
+        }
+    }
+
+    /// Adds a record of another set.
+    pub(super) fn copy(&mut self, other: &Self, number: u32) -> u32 {
+        let from = other.row(number);
+        let mut row = Row { columns: [0; KINDS], more: 0, ..from };
+        let mut more = Vec::new();
+        for kind in Kind::ALL {
+            for value in other.all(&from, kind) {
+                let [a, b, c, d] = other.value(kind, value);
+                let flags = kind == Kind::Email;
+                let texts = [a, b, c].map(|word| self.words.add(other.word(word)));
+                let last = if flags { d } else { self.words.add(other.word(d)) };
+                let [a, b, c] = texts;
+                let value = self.intern(kind, [a, b, c, last]);
+                match row.columns.get_mut(kind as usize) {
+                    Some(slot) if *slot == 0 => *slot = value,
+                    _ => more.push((kind, value)),
+                }
+            }
+        }
+        if !more.is_empty() {
+            self.more.push(more);
+            row.more = self.more.len() as u32;
+        }
+        self.rows.push(row);
+        self.rows.len() as u32 - 1
+    }
+
+    pub(super) fn is_gone(&self, number: u32) -> bool {
+        self.row(number).flags & GONE != 0
+    }
+
+    pub(super) fn row(&self, number: u32) -> Row {
+        self.rows.get(number as usize).copied().unwrap_or(Row { flags: GONE, ..Row::default() })
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    pub(super) fn value(&self, kind: Kind, number: u32) -> Value {
+        self.tables.get(kind.table()).map_or([0; 4], |table| table.get(number))
+    }
+
+    pub(super) fn values(&self, kind: Kind) -> Option<&Values> {
+        self.tables.get(kind.table())
+    }
+
+    pub(super) fn word(&self, number: u32) -> &str {
+        self.words.get(number)
+    }
+
+    pub(super) fn words(&self) -> usize {
+        self.words.len()
+    }
+
+    /// The text of a value's part.
+    pub(super) fn text(&self, kind: Kind, number: u32, part: usize) -> &str {
+        self.word(self.value(kind, number).get(part).copied().unwrap_or(0))
+    }
+
+    pub(super) fn of(&self, row: &Row, kind: Kind) -> &str {
+        self.text(kind, row.one(kind), 0)
+    }
+
+    /// All values of a kind, the first one first.
+    pub(super) fn all<'a>(&'a self, row: &'a Row, kind: Kind) -> impl Iterator<Item = u32> + 'a {
+        let first = row.one(kind);
+        let rest = if row.more == 0 { &[][..] } else { self.more.get(row.more as usize - 1).map_or(&[][..], Vec::as_slice) };
+        (first != 0).then_some(first).into_iter().chain(rest.iter().filter(move |(of, _)| *of == kind).map(|(_, value)| *value))
+    }
+
+    fn add(&mut self, kind: Kind, texts: [&str; 4]) -> u32 {
+        let value = texts.map(|text| self.words.add(text));
+        self.intern(kind, value)
+    }
+
+    fn intern(&mut self, kind: Kind, value: Value) -> u32 {
+        while self.tables.len() < KINDS {
+            self.tables.push(Values::default());
+        }
+        self.tables.get_mut(kind.table()).map_or(0, |table| table.add(value))
+    }
+
+    fn encode(&mut self, record: &Prepared, side: u8) -> Row {
+        let mut row = Row { side, generation: record.generation.unwrap_or(0), ..Row::default() };
+        if record.is_company() {
+            row.flags |= COMPANY;
+        }
+        if record.is_blank() {
+            row.flags |= BLANK;
+        }
+        let parts = record.last_parts.join(" ");
+        let mut found: Vec<(Kind, u32)> = vec![
+            (Kind::First, self.add(Kind::First, [&record.first, &record.first_key, &record.first_head, ""])),
+            (Kind::Last, self.add(Kind::Last, [&record.last, &record.last_key, "", &parts])),
+        ];
+        for email in &record.emails {
+            let [canonical, user, domain] = [&email.canonical, &email.user, &email.domain].map(|text| self.words.add(text));
+            let flags = if email.is_role { ROLE_INBOX } else { 0 } | if email.is_free { FREE_MAIL } else { 0 };
+            found.push((Kind::Email, self.intern(Kind::Email, [canonical, user, domain, flags])));
+        }
+        for phone in &record.phones {
+            let texts = [phone.national.as_str(), phone.country.as_deref().unwrap_or(""), phone.extension.as_deref().unwrap_or(""), ""];
+            found.push((Kind::Phone, self.add(Kind::Phone, texts)));
+        }
+        if let Some(company) = &record.company {
+            found.push((Kind::Company, self.add(Kind::Company, [&company.name, &company.stem, &company.acronym, &company.form])));
+        }
+        let label = record.domain.split('.').next().unwrap_or("");
+        found.push((Kind::Domain, self.add(Kind::Domain, [&record.domain, label, "", ""])));
+        for (name, number) in &record.streets {
+            found.push((Kind::Street, self.add(Kind::Street, [name, number, "", ""])));
+        }
+        for (kind, text) in [
+            (Kind::Title, &record.title),
+            (Kind::Postal, &record.postal),
+            (Kind::City, &record.city),
+            (Kind::Region, &record.region),
+            (Kind::Country, &record.country),
+            (Kind::Birth, &record.birth),
+            (Kind::Gender, &record.gender),
+        ] {
+            found.push((kind, self.add(kind, [text, "", "", ""])));
+        }
+        for text in &record.identifiers {
+            found.push((Kind::Identifier, self.add(Kind::Identifier, [text, "", "", ""])));
+        }
+        for text in &record.others {
+            found.push((Kind::Other, self.add(Kind::Other, [text, "", "", ""])));
+        }
+        let mut more = Vec::new();
+        for (kind, value) in found {
+            match row.columns.get_mut(kind as usize) {
+                Some(slot) if *slot == 0 => *slot = value,
+                Some(_) if value != 0 => more.push((kind, value)),
+                _ => {}
+            }
+        }
+        if !more.is_empty() {
+            self.more.push(more);
+            row.more = self.more.len() as u32;
+        }
+        row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dedup::Role;
+
+    #[test]
+    fn a_record_is_read_back_from_its_row() {
+        let mut records = Records::new();
+        records.push(&Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "ann@firm.com"), (Role::Email, "ann@gmail.com")]));
+        records.push(&Prepared::new(&[(Role::Company, "Acme Ltd"), (Role::Phone, "+49 921 2336403 ext. 12")]));
+        let records: Records = serde_json::from_str(&serde_json::to_string(&records).unwrap()).unwrap();
+        let ann = records.row(0);
+        let mails: Vec<&str> = records.all(&ann, Kind::Email).map(|value| records.text(Kind::Email, value, 0)).collect();
+        assert_eq!(mails, ["ann@firm.com", "ann@gmail.com"]);
+        assert_eq!((records.of(&ann, Kind::First), records.of(&ann, Kind::Last)), ("ann", "keller"));
+        let acme = records.row(1);
+        assert!(acme.is_company() && !ann.is_company() && records.row(9).is_blank());
+        assert_eq!(records.text(Kind::Phone, acme.one(Kind::Phone), 2), "12");
+        assert!(!format!("{records:?}").contains("keller"));
+    }
+}
