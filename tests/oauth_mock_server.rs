@@ -1,5 +1,6 @@
 //! The OAuth code against a server nobody here wrote: npm's `oauth2-mock-server`, which checks PKCE.
 
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
 
 #[path = "support/npm.rs"]

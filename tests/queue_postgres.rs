@@ -1,5 +1,6 @@
 //! The queue on a real PostgreSQL server: the common list, the outbox, kills, and whatever else can happen to a server.
 
+#![allow(clippy::disallowed_methods, reason = "real servers are waited for, and killed from a task of their own")]
 #![cfg(all(unix, feature = "postgres"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic and tells why")]
 
@@ -169,7 +170,8 @@ async fn acknowledged_work_survives_kills_of_the_server() {
     }
     let schema = server.fresh_name();
     let enqueued: Arc<Mutex<HashSet<String>>> = Arc::default();
-    let (finished, unsure): (Arc<Mutex<Vec<String>>>, Arc<Mutex<HashSet<String>>>) = Default::default();
+    let finished: Arc<Mutex<Vec<String>>> = Arc::default();
+    let unsure: Arc<Mutex<HashSet<String>>> = Arc::default();
     let mut round = 0;
     loop {
         let pool = pool_in(&server, &schema).await;

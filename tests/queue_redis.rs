@@ -1,5 +1,6 @@
 //! The queue on a real Redis server: the common list, kills, and whatever else can happen to a server.
 
+#![allow(clippy::disallowed_methods, reason = "real servers are waited for, and killed from a task of their own")]
 #![cfg(all(unix, feature = "redis"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic and tells why")]
 

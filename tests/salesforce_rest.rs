@@ -1,5 +1,6 @@
 //! Rows, composites, replication, search and descriptions of the Salesforce client, against documented bodies.
 
+#![allow(clippy::indexing_slicing, reason = "a test that fails should stop")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, like the tests")]
 
 #[path = "support/replay.rs"]

@@ -135,6 +135,7 @@ fn objects_are_selected_and_channels_made_through_the_tooling_api() {
     assert_eq!(comet.subscribe("/data/Sales__chn", None)["successful"], false);
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the callers write the value in place")]
 fn topic(org: &Org, name: &str, query: &str, more: Value) -> raw_http::Answer {
     let mut body = json!({"Name": name, "Query": query, "ApiVersion": 68.0});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

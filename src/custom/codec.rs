@@ -246,13 +246,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn entity(fields: Value) -> EntitySpec {
+    fn entity(fields: &Value) -> EntitySpec {
         serde_json::from_value(json!({ "fields": fields })).unwrap()
     }
 
     #[test]
     fn both_ways() {
-        let spec = entity(json!({
+        let spec = entity(&json!({
             "active": {"type": "boolean", "booleans": [1, 0]},
             "born": {"type": "date", "format": "epoch_milliseconds"},
             "at": {"type": "datetime", "format": "sql"},
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_names_the_field_and_no_value() {
         let spec =
-            entity(json!({"at": {"type": "datetime"}, "tags": {"type": "multi_picklist", "join": ","}, "x": {"path": "a.b"}, "a": {}}));
+            entity(&json!({"at": {"type": "datetime"}, "tags": {"type": "multi_picklist", "join": ","}, "x": {"path": "a.b"}, "a": {}}));
         for (value, said) in [
             (json!({"at": "canary"}), "the field at cannot be written: it is not a date with a time"),
             (json!({"tags": ["can,ary"]}), "the field tags cannot be written: one of its values holds the separator"),

@@ -129,11 +129,11 @@ impl Server {
             Kind::Postgres => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
             Kind::Redis => format!("redis://127.0.0.1:{port}/"),
         };
-        if kind == Kind::Postgres {
-            if let Err(why) = make_cluster(&program, &folder) {
-                std::fs::remove_dir_all(&folder).ok();
-                return Err(why);
-            }
+        if kind == Kind::Postgres
+            && let Err(why) = make_cluster(&program, &folder)
+        {
+            std::fs::remove_dir_all(&folder).ok();
+            return Err(why);
         }
         let mut server = Self { kind, url, own: Some(Own { folder, port, program, arguments: all, running: None }) };
         server.start();

@@ -45,7 +45,7 @@ pub async fn random_histories_match_the_model(bench: &dyn QueueBench) -> Check {
                     .map(|_| {
                         let priority = Priority::from_rank(u8::try_from(below(4)).unwrap_or(0));
                         let new = entry(&format!("r{}", below(5)), &format!("op{}", below(400)));
-                        let new = new.priority(priority).scope(["s", "t"][below(2) % 2]);
+                        let new = new.priority(priority).scope(if below(2) == 0 { "s" } else { "t" });
                         if joins && below(3) == 0 {
                             new.coalesce(Coalesce::new("k", if below(2) == 0 { Merge::KeepOld } else { Merge::TakeNew }))
                         } else {

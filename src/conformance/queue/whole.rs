@@ -96,10 +96,10 @@ pub async fn workers_side_by_side_lose_and_repeat_nothing(bench: &dyn QueueBench
     for outcome in produced.into_iter().chain(worked) {
         outcome?;
     }
-    let finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
+    let finished = finished.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let count: usize = finished.values().map(Vec::len).sum();
     ensure!(count == PRODUCERS * EACH, "{count} entries were finished instead of {}", PRODUCERS * EACH);
-    for (lane, ops) in finished.iter() {
+    for (lane, ops) in &finished {
         ensure!(ops.is_sorted() && ops.windows(2).all(|pair| pair.first() != pair.last()), "the lane {lane} was worked as {ops:?}");
     }
     ensure!(queue.stats().await?.entries == 0, "entries are left");
