@@ -12,6 +12,7 @@
 //! each collection; 2,000 rows for each page of a query; a rolling 24 h allowance of requests ([`Salesforce::usage`]).
 
 mod adapter;
+pub mod bulk;
 mod capabilities;
 mod changes;
 mod client;
