@@ -21,6 +21,7 @@ mod config;
 mod describe;
 mod dialect;
 pub mod entity;
+pub mod flows;
 pub mod ids;
 mod limits;
 mod query;
