@@ -5,6 +5,7 @@
 //! two parts; where that file does not exist only the speed is told.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,

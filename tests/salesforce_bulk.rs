@@ -63,7 +63,7 @@ async fn run(events: impl futures_util::Stream<Item = crm_sync::error::Result<In
     for event in events.try_collect::<Vec<_>>().await.unwrap() {
         match event {
             IngestEvent::Uploaded(ticket) => ran.tickets.push(ticket),
-            IngestEvent::Finished(report) => ran.reports.push(report),
+            IngestEvent::Finished(report) => ran.reports.push(*report),
             event => ran.rows.push(event.into_row().unwrap()),
         }
     }

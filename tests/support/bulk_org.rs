@@ -342,7 +342,7 @@ impl World {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(&file[..]);
         let header = reader.headers().unwrap().clone();
         let key = header.iter().position(|name| name == "Ext__c");
-        let mut writer = |extra: &[&str], quoted: bool| {
+        let writer = |extra: &[&str], quoted: bool| {
             let mut out = Vec::new();
             // The names of the sender's own columns stand unquoted.
             let line = |cells: Vec<String>| cells.join(std::str::from_utf8(&[delimiter]).unwrap());

@@ -292,7 +292,7 @@ impl Tally {
                 }
             }
         }
-        events.push(IngestEvent::Finished(IngestReport {
+        events.push(IngestEvent::Finished(Box::new(IngestReport {
             error: self.info.error(),
             ticket: self.job.ticket,
             info: self.info,
@@ -301,7 +301,7 @@ impl Tally {
             unprocessed: self.unprocessed,
             missing,
             unexpected: self.unexpected,
-        }));
+        })));
         Ok(events)
     }
 }

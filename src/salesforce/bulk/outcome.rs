@@ -46,7 +46,7 @@ pub struct RowOutcome {
 #[non_exhaustive]
 pub enum IngestEvent {
     /// A job has nothing more to tell. Comes after all its rows.
-    Finished(IngestReport),
+    Finished(Box<IngestReport>),
     /// The outcome of one row; they come in any order.
     Row(RowOutcome),
     /// A job's file is with the org and the job not yet started: that happens when the stream is asked for its next item. Keep

@@ -110,7 +110,7 @@ impl Campaigns {
             self.write(&campaign, &mut wanted).await?;
             // Somebody else put them into the campaign since: now they are there to be changed.
             let lost = |wanted: &mut Wanted| matches!(&wanted.outcome, Some(Err(error)) if error.kind() == ErrorKind::Duplicate);
-            if wanted.iter_mut().any(|wanted| lost(wanted)) {
+            if wanted.iter_mut().any(lost) {
                 wanted.iter_mut().filter_map(|wanted| lost(wanted).then_some(&mut wanted.outcome)).for_each(|outcome| *outcome = None);
                 self.write(&campaign, &mut wanted).await?;
             }
