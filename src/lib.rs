@@ -64,9 +64,12 @@
 //! | [`observe`] | what happened, told to whoever listens |
 //! | [`pace`] | retry schedules, budgets, buckets |
 //! | [`query`] | conditions and searches as data |
+//! | [`queue`] | work that waits: lanes, leases, dead letters |
 //! | [`rest`] | the one place where a call is made |
 //! | [`store`] | what must be remembered |
 //! | [`sync`] | plan, apply, resolve |
+//! | [`webhook`] | webhooks: verified raw bytes, events, a router |
+//! | `custom` | any other REST API, described as data (feature `custom`) |
 //! | `salesforce` | the Salesforce client and adapter (feature `salesforce`) |
 //! | `sandbox` | pretend CRMs to test against (feature `sandbox`) |
 //! | `conformance` | test lists for adapters and stores (feature `conformance`) |
@@ -85,15 +88,11 @@ pub mod dedup;
 pub mod error;
 pub mod host;
 pub mod http;
-#[cfg(feature = "hubspot")]
-pub mod hubspot;
 pub mod layer;
 pub mod mapping;
 pub mod model;
 pub mod observe;
 pub mod pace;
-#[cfg(feature = "pipedrive")]
-pub mod pipedrive;
 pub mod query;
 pub mod queue;
 pub mod rest;

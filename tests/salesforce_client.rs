@@ -268,7 +268,7 @@ async fn bulk_groups_by_kind_and_keeps_the_order() {
         BulkOp::Create { fields: some() },
         BulkOp::Delete { id: id.clone() },
     ];
-    let outcomes = client.bulk(&entity::LEAD, &ops, &WriteOptions::new()).await.unwrap();
+    let outcomes = CrmAdapter::bulk(&client, &entity::LEAD, &ops, &WriteOptions::new()).await.unwrap();
     assert_eq!(outcomes[0].as_ref().unwrap().id.as_str(), "001D000000Kv3g5IAB");
     assert_eq!(outcomes[1].as_ref().unwrap().created, Some(false));
     let upsert = outcomes[2].as_ref().unwrap_err();

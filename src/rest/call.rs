@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::http::Body;
 use crate::rest::path::decode_error;
 
 /// A request without host and credential: the client adds both, so that it can add new ones after a renewal.
@@ -110,6 +111,37 @@ impl Call {
     pub fn accept(mut self, status: StatusCode) -> Self {
         self.also = Some(status);
         self
+    }
+}
+
+/// An answer that is no error, with its body still to be read.
+pub struct Streamed {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+}
+
+/// Never a header or the body.
+impl std::fmt::Debug for Streamed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streamed").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Streamed {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The body.
+    pub fn into_body(self) -> Body {
+        self.body
     }
 }
 

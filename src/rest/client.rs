@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::auth::{AccessToken, TokenSource};
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::http::{HttpError, HttpErrorKind, HttpTransport};
-use crate::rest::call::{Answer, Call};
+use crate::http::{Body, HttpError, HttpErrorKind, HttpTransport};
+use crate::rest::call::{Answer, Call, Streamed};
 use crate::rest::dialect::{Dialect, Failure};
 
 /// The longest answer read, unless the host says otherwise: 64 MiB.
@@ -99,30 +99,35 @@ impl<D: Dialect> Client<D> {
     /// What the dialect makes of the answer. A write whose outcome is unknown (no answer, a broken one, 5xx) is marked by
     /// [`Error::may_have_applied`].
     pub async fn send(&self, call: &Call) -> Result<Answer> {
+        let answer = async { self.read(call, self.attempt(call).await?).await };
+        answer.await.map_err(|error| error.during(call.operation))
+    }
+
+    /// As [`Client::send`], with the body still to be read: for answers of any length.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; what breaks later is an item of the body's stream.
+    pub async fn open(&self, call: &Call) -> Result<Streamed> {
         self.attempt(call).await.map_err(|error| error.during(call.operation))
     }
 
-    async fn attempt(&self, call: &Call) -> Result<Answer> {
+    async fn attempt(&self, call: &Call) -> Result<Streamed> {
         let token = self.tokens.token().await.map_err(Error::not_applied)?;
-        let answer = self.once(call, &token).await?;
-        if self.accepted(call, &answer) {
-            return Ok(answer);
-        }
+        let answer = match self.once(call, &token).await? {
+            Reply::Accepted(answer) => return Ok(answer),
+            Reply::Refused(answer) => answer,
+        };
         if !self.dialect.session_expired(failure(&answer)) {
             return Err(self.refused(call, &answer));
         }
         let token = self.tokens.refresh(&token).await.map_err(|error| error.not_applied().with_status(answer.status))?;
-        let answer = self.once(call, &token).await?;
-        if self.accepted(call, &answer) {
-            return Ok(answer);
-        }
+        let answer = match self.once(call, &token).await? {
+            Reply::Accepted(answer) => return Ok(answer),
+            Reply::Refused(answer) => answer,
+        };
         let error = self.refused(call, &answer);
         // A fresh token that is refused too is not cured by another one.
         Err(if error.retry() == Retry::Reauthenticate { error.retrying(Retry::Never) } else { error })
-    }
-
-    fn accepted(&self, call: &Call, answer: &Answer) -> bool {
-        answer.status.is_success() || call.also == Some(answer.status) || self.dialect.tolerates(failure(answer))
     }
 
     fn refused(&self, call: &Call, answer: &Answer) -> Error {
@@ -132,18 +137,29 @@ impl<D: Dialect> Client<D> {
         if call.write && unknown { error.ambiguous() } else { error }
     }
 
-    async fn once(&self, call: &Call, token: &AccessToken) -> Result<Answer> {
+    async fn once(&self, call: &Call, token: &AccessToken) -> Result<Reply> {
         let request = self.request(call, token)?;
         let (head, body) = match self.transport.send(request).await {
             Ok(answer) => answer.into_parts(),
             Err(error) => return Err(unanswered(call, error)),
         };
         self.dialect.observe(&head.headers);
-        let body = match body.bytes(self.limit).await {
-            Ok(body) => body,
-            Err(error) => return Err(unanswered(call, error).with_status(head.status)),
-        };
-        Ok(Answer { status: head.status, headers: head.headers, body, write: call.write, operation: call.operation })
+        let answer = Streamed { status: head.status, headers: head.headers, body };
+        if answer.status.is_success() || call.also == Some(answer.status) {
+            return Ok(Reply::Accepted(answer));
+        }
+        let answer = self.read(call, answer).await?;
+        if self.dialect.tolerates(failure(&answer)) {
+            let Answer { status, headers, body, .. } = answer;
+            return Ok(Reply::Accepted(Streamed { status, headers, body: Body::from_bytes(body) }));
+        }
+        Ok(Reply::Refused(answer))
+    }
+
+    async fn read(&self, call: &Call, answer: Streamed) -> Result<Answer> {
+        let Streamed { status, headers, body } = answer;
+        let body = body.bytes(self.limit).await.map_err(|error| unanswered(call, error).with_status(status))?;
+        Ok(Answer { status, headers, body, write: call.write, operation: call.operation })
     }
 
     fn request(&self, call: &Call, token: &AccessToken) -> Result<Request<Bytes>> {
@@ -203,6 +219,12 @@ impl<D: Dialect> Client<D> {
             None => path.to_owned(),
         })
     }
+}
+
+/// An answer the call wants is read by its taker; any other one is read here, for its reason.
+enum Reply {
+    Accepted(Streamed),
+    Refused(Answer),
 }
 
 fn failure(answer: &Answer) -> Failure<'_> {

@@ -8,7 +8,7 @@ mod client;
 mod dialect;
 mod path;
 
-pub use call::{Answer, Call};
+pub use call::{Answer, Call, Streamed};
 pub use client::{Client, DEFAULT_BODY_LIMIT};
 pub use dialect::{Dialect, Failure};
 pub(crate) use path::decode_error;

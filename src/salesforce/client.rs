@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
 use crate::model::{Entity, EntitySchema, ExternalKey, Fields, FieldsSeed, RecordId, ShapeCache};
-use crate::rest::{Answer, Call, Client};
+use crate::rest::{Answer, Call, Client, Streamed};
 use crate::salesforce::capabilities::capabilities;
 use crate::salesforce::config::{ApiVersion, AutoAssign, DuplicateRule, SalesforceConfig};
 use crate::salesforce::dialect::{Complaint, SalesforceDialect, row_error};
@@ -306,6 +306,10 @@ impl Salesforce {
         self.send(call, &HeaderMap::new()).await
     }
 
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.host.now()
     }
@@ -330,6 +334,11 @@ impl Salesforce {
             return Err(Error::config(message));
         }
         self.rest.send(&call.headers((*self.common_headers).clone()).headers(headers.clone())).await
+    }
+
+    /// As [`Salesforce::send`], with the body still to be read.
+    pub(super) async fn open(&self, call: Call) -> Result<Streamed> {
+        self.rest.open(&call.headers((*self.common_headers).clone())).await
     }
 
     pub(super) async fn send_on(&self, call: Call, headers: &HeaderMap, entity: &Entity) -> Result<Answer> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -53,6 +53,13 @@ impl FromStr for ApiVersion {
         let number = text.trim().trim_start_matches(['v', 'V']);
         let major = number.strip_suffix(".0").unwrap_or(number).parse::<u16>().ok().filter(|major| *major >= 7);
         major.map(Self).ok_or_else(|| Error::config("not a Salesforce API version; write it like v68.0, 68.0 or 68"))
+    }
+}
+
+/// As `68.0`, a text.
+impl Serialize for ApiVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

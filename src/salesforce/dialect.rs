@@ -112,7 +112,7 @@ impl Dialect for SalesforceDialect {
             }
             let message = first.message.as_deref().unwrap_or_default();
             return failure.status == StatusCode::UNAUTHORIZED
-                && matches!(first.code.as_str(), "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" | "InvalidSessionId")
+                && matches!(first.code.as_str(), "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" | "INVALIDSESSIONID" | "InvalidSessionId")
                 // Neither is cured by a new token.
                 && !message.contains("not attached to Agent")
                 && !message.contains("not valid for use with the REST API");
@@ -175,7 +175,7 @@ fn from_complaints(complaints: &[Complaint], status: Option<StatusCode>, headers
 /// The kind of a code, and the retry verdict where it is not the usual one of that kind.
 fn verdict(code: &str, message: &str, status: Option<StatusCode>, headers: &HeaderMap) -> (ErrorKind, Option<Retry>) {
     match code {
-        "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" | "InvalidSessionId" => (ErrorKind::Authentication, None),
+        "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" => (ErrorKind::Authentication, None),
         "INVALID_LOGIN" | "LOGIN_MUST_USE_SECURITY_TOKEN" | "PASSWORD_LOCKOUT" | "ORG_LOCKED" | "INVALID_CLIENT" => {
             (ErrorKind::Authentication, Some(Retry::Never))
         }
@@ -245,12 +245,28 @@ fn verdict(code: &str, message: &str, status: Option<StatusCode>, headers: &Head
         "REQUIRED_FIELD_MISSING" | "JSON_PARSER_ERROR" | "MALFORMED_ID" | "FIELD_CUSTOM_VALIDATION_EXCEPTION" => {
             (ErrorKind::Validation, None)
         }
-        _ => match status {
+        _ => match (bulk_kind(code), status) {
+            (Some(kind), _) => (kind, retry_after(headers).map(Retry::After).filter(|_| kind == ErrorKind::Unavailable)),
             // Rows carry record errors; whatever is unknown there is about the data.
-            None => (ErrorKind::Validation, None),
-            Some(status) => kind_of(status, headers),
+            (None, None) => (ErrorKind::Validation, None),
+            (None, Some(status)) => kind_of(status, headers),
         },
     }
+}
+
+/// Bulk API 2.0 writes its codes without underscores: in upper case in answers, mixed in the message of a failed job
+/// (Bulk API 2.0 Developer Guide, "Bulk API 2.0 Errors").
+fn bulk_kind(code: &str) -> Option<ErrorKind> {
+    Some(match code.to_ascii_uppercase().as_str() {
+        "INVALIDSESSIONID" => ErrorKind::Authentication,
+        "CLIENTINPUTERROR" | "INVALIDBATCH" | "INVALIDJOB" | "INVALIDOPERATION" | "INVALIDURL" | "METHODNOTALLOWED" => ErrorKind::Config,
+        "INVALIDJOBSTATE" => ErrorKind::Conflict,
+        "EXCEEDEDQUOTA" => ErrorKind::QuotaExhausted,
+        "FEATURENOTENABLED" | "INVALIDUSER" => ErrorKind::Permission,
+        "NOTFOUND" => ErrorKind::NotFound,
+        "TIMEOUT" | "TOOMANYJOBS" | "TOOMANYLOCKFAILURE" | "UNKNOWN" => ErrorKind::Unavailable,
+        _ => return None,
+    })
 }
 
 fn kind_of(status: StatusCode, headers: &HeaderMap) -> (ErrorKind, Option<Retry>) {
@@ -378,6 +394,11 @@ impl Complaint {
     /// One that says a code and nothing else.
     pub(crate) fn of(code: &str) -> Self {
         Self { code: code.to_owned(), ..Self::default() }
+    }
+
+    /// One that was told in text (Bulk API).
+    pub(crate) fn told(code: &str, message: &str, fields: Vec<String>) -> Self {
+        Self { code: code.to_owned(), message: Some(message.to_owned()), fields: Some(fields), ..Self::default() }
     }
 
     /// Salesforce refines some codes in `extendedErrorDetails`.

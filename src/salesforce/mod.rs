@@ -13,6 +13,7 @@
 //! each collection; 2,000 rows for each page of a query; a rolling 24 h allowance of requests ([`Salesforce::usage`]).
 
 mod adapter;
+pub mod bulk;
 mod capabilities;
 mod changes;
 mod chunk;
@@ -27,6 +28,7 @@ mod dates;
 mod describe;
 mod dialect;
 pub mod entity;
+pub mod flows;
 pub mod ids;
 mod limits;
 mod precondition;

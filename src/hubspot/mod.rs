@@ -1,1 +1,0 @@
-//! The HubSpot client and adapter.

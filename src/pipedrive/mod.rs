@@ -1,1 +1,0 @@
-//! The Pipedrive client and adapter.
