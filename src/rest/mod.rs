@@ -11,4 +11,5 @@ mod path;
 pub use call::{Answer, Call, Streamed};
 pub use client::{Client, DEFAULT_BODY_LIMIT};
 pub use dialect::{Dialect, Failure};
+#[cfg(feature = "salesforce")]
 pub(crate) use path::decode_error;
