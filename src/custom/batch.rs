@@ -6,13 +6,14 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::adapter::{BulkOp, BulkOutcome, CrmAdapter, WriteOptions, Written};
-use crate::custom::adapter::{Custom, wrapped};
+use crate::custom::connection::Custom;
 use crate::custom::definition::{EntitySpec, ValueType};
 use crate::custom::filter::Wire;
 use crate::custom::operation::{BatchMatch, BatchSpec};
 use crate::custom::pointer::plain;
 use crate::custom::request::Draft;
 use crate::custom::template::fill;
+use crate::custom::writing::wrapped;
 use crate::error::{Error, Result};
 use crate::model::{Entity, EntitySchema, FieldSchema, Fields, Picklist, RecordId, Version};
 use crate::rest::{Dialect, Failure};
@@ -32,7 +33,7 @@ impl Custom {
             let fits = |op: &&BulkOp| takes(batch, op) && (batch.mixed || op.operation() == first.operation());
             let length = distinct(rest.iter().take(batch.max).take_while(fits));
             let (run, tail) = rest.split_at(length.max(1).min(rest.len()));
-            match self.batch(entity, spec, batch, run, options).await {
+            match self.batch(entity, spec, batch, run).await {
                 Ok(results) => outcomes.extend(results),
                 // The writes of the other requests have outcomes of their own: this one's error is its writes' alone.
                 Err(error) => outcomes.extend(run.iter().map(|_| Err(error.echo()))),
@@ -51,14 +52,7 @@ impl Custom {
         }
     }
 
-    async fn batch(
-        &self,
-        entity: &Entity,
-        spec: &EntitySpec,
-        batch: &BatchSpec,
-        run: &[BulkOp],
-        _options: &WriteOptions,
-    ) -> Result<Vec<BulkOutcome>> {
+    async fn batch(&self, entity: &Entity, spec: &EntitySpec, batch: &BatchSpec, run: &[BulkOp]) -> Result<Vec<BulkOutcome>> {
         let names = self.shared.names().with("entity", entity.as_str());
         let items = run.iter().enumerate().map(|(at, op)| self.item(entity, spec, batch, op, at)).collect::<Result<Vec<_>>>()?;
         let items = Value::Array(items);

@@ -9,17 +9,18 @@ use url::Url;
 
 use crate::adapter::Capabilities;
 use crate::auth::{Renewable, StaticToken, TokenCache, TokenSource};
-use crate::custom::adapter::{Custom, Shared};
 use crate::custom::auth::AuthSpec;
+use crate::custom::connection::Custom;
 use crate::custom::definition::{Definition, EntitySpec};
 use crate::custom::exchange::DefinedExchange;
-use crate::custom::filter::FilterStyle;
 use crate::custom::hooks::{Hooks, NoHooks};
-use crate::custom::template::{Names, Template, segment};
+use crate::custom::shared::Shared;
+use crate::custom::template::{Names, Template};
 use crate::custom::validate::resolve;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
+use crate::rest::segment;
 
 /// Builds a [`Custom`].
 pub struct CustomBuilder {
@@ -39,8 +40,15 @@ impl fmt::Debug for CustomBuilder {
     }
 }
 
+impl Custom {
+    /// Begins an adapter for `definition`.
+    pub fn builder(definition: Definition, transport: impl HttpTransport + 'static, host: Host) -> CustomBuilder {
+        CustomBuilder::new(definition, Arc::new(transport), host)
+    }
+}
+
 impl CustomBuilder {
-    pub(super) fn new(definition: Definition, transport: Arc<dyn HttpTransport>, host: Host) -> Self {
+    fn new(definition: Definition, transport: Arc<dyn HttpTransport>, host: Host) -> Self {
         Self { definition, transport, host, variables: BTreeMap::new(), secrets: BTreeMap::new(), cache: None, hooks: Arc::new(NoHooks) }
     }
 
@@ -185,9 +193,6 @@ fn capabilities(definition: &Definition) -> Capabilities {
     can.search_with_order = can.search && filters.iter().all(|search| search.sort.is_some());
     can.search_read_your_writes = filters.iter().all(|search| search.reads_own_writes.unwrap_or(true));
     can.search_max_in = filters.iter().filter_map(|search| search.filter.max_in).min().unwrap_or(0);
-    if filters.iter().any(|search| search.filter.style == FilterStyle::None) {
-        can.search_max_clauses = 0;
-    }
     can.create = every(&|entity| entity.create.is_some());
     can.update = every(&|entity| entity.update.is_some());
     can.update_with_version =
@@ -198,7 +203,6 @@ fn capabilities(definition: &Definition) -> Capabilities {
     can.bulk_max_ops = entities.iter().filter_map(|entity| entity.batch.as_ref().map(|batch| batch.max)).min().unwrap_or(0);
     can.changes = every(&|entity| entity.changes.is_some());
     can.changes_with_deletes = every(&|entity| entity.changes.as_ref().is_some_and(|changes| changes.deletes));
-    can.associate = false;
     can.describe = every(&|entity| entity.schema.is_some() || !entity.fields.is_empty());
     can
 }

@@ -9,11 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{ChangeFeed, Since};
-use crate::custom::adapter::Custom;
 use crate::custom::codec;
-use crate::custom::definition::WireFormat;
+use crate::custom::connection::Custom;
 use crate::custom::listing::{Listing, Place};
 use crate::custom::pointer::plain;
+use crate::custom::wire::WireFormat;
 use crate::error::{Error, Result};
 use crate::model::{Change, ChangeKind, EventId, Fields, ShapeCache};
 use crate::query::{Cursor, Page};

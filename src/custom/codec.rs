@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde_json::Value;
 
-use crate::custom::definition::{EntitySpec, FieldSpec, ValueType, WireFormat};
+use crate::custom::definition::{EntitySpec, FieldSpec, ValueType};
 use crate::custom::filter::Wire;
 use crate::custom::pointer::{at, plain, put};
+use crate::custom::wire::WireFormat;
 use crate::error::{Error, ErrorKind, FieldError, Result};
 use crate::model::{Entity, FieldType, Fields, parse_date, parse_datetime};
 

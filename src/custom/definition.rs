@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::custom::auth::AuthSpec;
 use crate::custom::operation::{BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, WriteOp};
 use crate::custom::pointer::Paths;
+use crate::custom::wire::WireFormat;
 use crate::webhook::JsonEvents;
 
 /// An API as data. Read it with [`Definition::from_yaml`], [`Definition::from_json`] or [`Definition::from_toml`], which check it.
@@ -239,27 +240,6 @@ pub enum ValueType {
     Text,
     /// A web address.
     Url,
-}
-
-/// How a time is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum WireFormat {
-    /// `2026-11-24`.
-    Date,
-    /// Thousandths of seconds since 1970.
-    EpochMilliseconds,
-    /// Seconds since 1970.
-    EpochSeconds,
-    /// `2026-11-24T10:00:00.123Z`.
-    Rfc3339,
-    /// `2026-11-24T10:00:00Z`; fractions are not kept.
-    #[default]
-    Rfc3339Seconds,
-    /// `2026-11-24 10:00:00`, in UTC.
-    Sql,
 }
 
 /// What an answer means.

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::adapter::QuotaWindow;
 use crate::auth::AccessToken;
-use crate::custom::adapter::Shared;
 use crate::custom::auth::AuthSpec;
 use crate::custom::definition::{ErrorClass, ErrorRule, StatusMatch, Wait};
 use crate::custom::pointer::{Paths, at, plain};
+use crate::custom::shared::Shared;
 use crate::error::{Error, ErrorKind, FieldError, Result, Retry};
 use crate::model::RecordId;
 use crate::rest::{Dialect, Failure};

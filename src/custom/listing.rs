@@ -1,17 +1,20 @@
 //! One page of a list.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, HeaderName, HeaderValue, LINK, RANGE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::custom::adapter::Custom;
+use crate::custom::connection::Custom;
 use crate::custom::definition::EntitySpec;
 use crate::custom::filter::FilterTarget;
 use crate::custom::operation::SearchOp;
 use crate::custom::paging::{NextFrom, PageTarget, Paging, content_range, link};
-use crate::custom::pointer::{Paths, at, plain, put};
+use crate::custom::pointer::{Paths, at, at_mut, plain, put};
 use crate::custom::request::Draft;
+use crate::custom::template::fill;
 use crate::error::{Error, Result};
 use crate::model::Entity;
 use crate::rest::{Answer, Call};
@@ -66,14 +69,14 @@ impl Custom {
         if matches!(op.paging, Paging::Range { .. }) && answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(Listed { items: Vec::new(), next: None, total: None });
         }
-        let body: Value = answer.json()?;
+        let mut body: Value = answer.json()?;
         let total = op.total.as_ref().and_then(|path| path.number(&body)).or_else(|| {
             let header = op.total_header.as_deref().and_then(|name| answer.headers().get(name));
             header.and_then(|value| value.to_str().ok()?.trim().parse().ok())
         });
         let next = self.shared.hooks.next_page(listing.entity, &answer).map(|next| next.map(Place::Link));
         let paths = op.records.as_ref().or(listing.spec.records.as_ref()).cloned().unwrap_or_default();
-        let items = items(&body, &paths)?;
+        let items = take_items(&mut body, &paths)?;
         let next = match next {
             Some(next) => next,
             None => self.next_place(&listing, &answer, &body, &items, size, total).await?,
@@ -94,8 +97,8 @@ impl Custom {
     fn page_call(&self, listing: &Listing<'_>, size: Option<u32>) -> Result<Call> {
         let op = listing.op;
         let names = self.shared.names().with("entity", listing.entity.as_str());
-        let mut body = op.body.as_ref().map(|body| crate::custom::template::fill(body, &names, &std::collections::BTreeMap::new()));
-        let mut body = body.take().transpose().map_err(|name| Error::config(format!("{name:?} stands for nothing in the body")))?;
+        let unset = |name: String| Error::config(format!("{name:?} stands for nothing in the body"));
+        let mut body = op.body.as_ref().map(|body| fill(body, &names, &BTreeMap::new())).transpose().map_err(unset)?;
         let mut params = listing.params.clone();
         let mut add = |target: PageTarget, name: &str, value: Value| -> Result<()> {
             match target {
@@ -279,15 +282,12 @@ fn truthy(value: &Value) -> bool {
 }
 
 /// The list. Null is an empty one; an envelope may differ between paged and unpaged answers.
-fn items(body: &Value, paths: &Paths) -> Result<Vec<Value>> {
-    let mut null = false;
-    for path in paths.all() {
-        match at(body, path) {
-            Some(Value::Array(items)) => return Ok(items.clone()),
-            Some(Value::Null) => null = true,
-            _ => {}
-        }
+fn take_items(body: &mut Value, paths: &Paths) -> Result<Vec<Value>> {
+    let list = paths.all().iter().find(|path| at(body, path).is_some_and(Value::is_array));
+    if let Some(Value::Array(items)) = list.and_then(|path| at_mut(body, path)) {
+        return Ok(std::mem::take(items));
     }
+    let null = paths.all().iter().any(|path| at(body, path).is_some_and(Value::is_null));
     if null {
         return Ok(Vec::new());
     }

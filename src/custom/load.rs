@@ -4,19 +4,11 @@ use std::sync::Arc;
 
 use crate::custom::definition::Definition;
 use crate::custom::tree::{overlay, read};
-use crate::custom::validate::validate;
+use crate::custom::validate::{code, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::diagnostic::{Diagnostics, Severity};
 use crate::mapping::node::{Kind, Node};
 use crate::mapping::source::Source;
-
-/// Stable codes of what can be wrong with a definition.
-pub(super) mod code {
-    /// A key that is unknown, missing, or holds what it cannot.
-    pub(in crate::custom) const SHAPE: &str = "D001";
-    /// A template, path or name that cannot be right.
-    pub(in crate::custom) const CONTENT: &str = "D002";
-}
 
 impl Definition {
     /// Reads and checks a definition in YAML. `origin` names the text in messages: a file name.

@@ -33,6 +33,7 @@ mod batch;
 mod build;
 mod changes;
 mod codec;
+mod connection;
 mod definition;
 mod dialect;
 mod exchange;
@@ -43,21 +44,26 @@ mod load;
 mod operation;
 mod paging;
 mod pointer;
+mod reading;
 mod request;
+mod shared;
 mod template;
 mod tree;
 mod validate;
 mod webhook;
+mod wire;
+mod writing;
 
-pub use adapter::Custom;
 pub use auth::{AuthSpec, Expiry, Inject, Placement, TokenAnswer, TokenGrant, TokenRequest};
 pub use build::CustomBuilder;
+pub use connection::Custom;
 pub use definition::{
     Check, Definition, EntitySpec, ErrorBody, ErrorClass, ErrorRule, FieldErrors, FieldSpec, RateSpec, SchemaSpec, StatusMatch,
-    TombstoneSpec, ValueType, VersionSpec, Wait, WebhookSpec, WireFormat,
+    TombstoneSpec, ValueType, VersionSpec, Wait, WebhookSpec,
 };
 pub use filter::{Combine, FilterSpec, FilterStyle, FilterTarget, OperatorName};
 pub use hooks::Hooks;
 pub use operation::{BatchMatch, BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, SelectSpec, SortSpec, WriteOp, WriteStyle};
 pub use paging::{NextFrom, PageTarget, Paging};
 pub use pointer::Paths;
+pub use wire::WireFormat;

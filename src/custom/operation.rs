@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::custom::definition::WireFormat;
 use crate::custom::filter::FilterSpec;
 use crate::custom::paging::Paging;
 use crate::custom::pointer::Paths;
+use crate::custom::wire::WireFormat;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -76,6 +76,20 @@ pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
+/// What stands at one path, to be changed.
+pub(super) fn at_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    if path.is_empty() || path.starts_with('/') {
+        return value.pointer_mut(path);
+    }
+    if value.get(path).is_some() {
+        return value.get_mut(path);
+    }
+    path.split('.').try_fold(value, |value, step| match value {
+        Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+        other => other.get_mut(step),
+    })
+}
+
 /// Puts `item` at one path of objects, making those that are missing. `None` if something else stands in the way.
 pub(super) fn put(value: &mut Value, path: &str, item: Value) -> Option<()> {
     let steps: Vec<String> = match path.strip_prefix('/') {

@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use crate::custom::adapter::Shared;
 use crate::custom::exchange::encode;
 use crate::custom::operation::BodyEncoding;
-use crate::custom::template::{Names, Template, segment};
+use crate::custom::shared::Shared;
+use crate::custom::template::{Names, Template};
 use crate::error::{Error, Result};
-use crate::rest::Call;
+use crate::rest::{Call, segment};
 
 /// A request in the making.
 pub(super) struct Draft<'a> {

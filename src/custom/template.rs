@@ -139,27 +139,10 @@ pub(super) fn names_in(template: &Value, found: &mut impl FnMut(&str)) -> Result
     Ok(())
 }
 
-/// Everything but letters, digits and `-_.~` as percent escapes (RFC 3986, unreserved).
-pub(super) fn percent_encode(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            let _infallible = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
-/// One segment of a path. Dots alone would be eaten by every URL parser, and an empty one is another resource.
-pub(super) fn segment(text: &str) -> Option<String> {
-    (!matches!(text, "" | "." | "..")).then(|| percent_encode(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rest::segment;
     use serde_json::json;
 
     #[test]

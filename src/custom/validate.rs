@@ -8,7 +8,6 @@ use url::Url;
 use crate::custom::auth::{AuthSpec, Inject, TokenRequest};
 use crate::custom::definition::{Definition, EntitySpec, StatusMatch};
 use crate::custom::filter::{Combine, FilterStyle, FilterTarget};
-use crate::custom::load::code;
 use crate::custom::operation::{BatchMatch, SearchOp, WriteOp};
 use crate::custom::paging::{NextFrom, PageTarget, Paging};
 use crate::custom::pointer::{Paths, valid};
@@ -17,6 +16,14 @@ use crate::custom::tree::place;
 use crate::mapping::diagnostic::Diagnostics;
 use crate::mapping::node::Node;
 use crate::mapping::suggest::did_you_mean;
+
+/// Stable codes of what can be wrong with a definition.
+pub(super) mod code {
+    /// A key that is unknown, missing, or holds what it cannot.
+    pub(in crate::custom) const SHAPE: &str = "D001";
+    /// A template, path or name that cannot be right.
+    pub(in crate::custom) const CONTENT: &str = "D002";
+}
 
 const OPERATIONS: [&str; 9] = ["get", "search", "create", "update", "upsert", "delete", "bulk", "changes", "describe"];
 

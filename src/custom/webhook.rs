@@ -1,6 +1,6 @@
 //! The webhooks of a defined API.
 
-use crate::custom::adapter::Custom;
+use crate::custom::connection::Custom;
 use crate::error::{Error, Result};
 use crate::webhook::{BasicVerifier, Encoding, HmacVerifier, JsonEvents, Secrets, Signed, StandardWebhooks, TimeUnit, Verifier};
 

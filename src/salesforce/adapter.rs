@@ -12,7 +12,6 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::adapter::{
     Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, QuotaWindow, WriteOptions, Written,
@@ -260,7 +259,7 @@ impl Salesforce {
     }
 
     async fn search_page(&self, query: &Query) -> Result<Page<Record>> {
-        let mark = fingerprint(query);
+        let mark = query.fingerprint();
         let headers = with_batch_size(&self.query_headers, query.page_size);
         let place = query.cursor.as_ref().map(|cursor| Place::read(cursor.as_str(), &mark)).transpose()?;
         // The pages of a query that fits into one request need nothing but their link.
@@ -376,15 +375,6 @@ fn unsure(criteria: &Criteria) -> bool {
         Criteria::In { field, values } => values.iter().any(|value| needs_type(field, value)),
         _ => false,
     }
-}
-
-/// Tells the cursors of one query from those of another.
-fn fingerprint(query: &Query) -> String {
-    let mut bare = query.clone();
-    bare.cursor = None;
-    bare.page_size = None;
-    let text = serde_json::to_vec(&bare).unwrap_or_default();
-    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

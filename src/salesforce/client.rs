@@ -26,7 +26,7 @@ use crate::salesforce::limits::{ApiUsage, Limits, UserInfo, VersionInfo};
 use crate::salesforce::precondition::Precondition;
 use crate::salesforce::related::nested;
 use crate::salesforce::schema::{Described, GlobalDescribe};
-use crate::salesforce::soql::{identifier, percent_encode};
+use crate::salesforce::soql::identifier;
 
 /// Request line and headers together may take 16,384 bytes (REST API Developer Guide, "REST API limits").
 pub(super) const MAX_PATH: usize = 14_000;
@@ -416,10 +416,8 @@ pub(super) fn row(body: &[u8]) -> serde_json::Result<Fields> {
 
 /// One segment of a path. Dots alone would be eaten by every URL parser, and an empty one is another resource.
 pub(super) fn segment(text: &str) -> Result<String> {
-    if matches!(text, "" | "." | "..") {
-        return Err(Error::config("an id or external id that is empty or only dots cannot be addressed in a URL"));
-    }
-    Ok(percent_encode(text))
+    let empty = || Error::config("an id or external id that is empty or only dots cannot be addressed in a URL");
+    crate::rest::segment(text).ok_or_else(empty)
 }
 
 /// The body of a row: its fields without what Salesforce refuses there, lookups by external id as objects.

@@ -13,8 +13,8 @@ use crate::salesforce::schema::ObjectDescribe;
 
 /// A module with a type for each schema, in order, and an enum for each of their picklists.
 ///
-/// Members have the field's API name for serde and are `Option` where the field may be null, is not required on create, or is not
-/// writable, so that a row that selects a part of the fields decodes too. Numbers with decimals are `f64`, dates and instants are
+/// Members have the field's API name for serde and are all `Option`, so that a row that selects a part of the fields decodes too;
+/// their comments say what may be null. Numbers with decimals are `f64`, dates and instants are
 /// texts as Salesforce writes them, picklists are enums with a variant for values the description does not know, and what no
 /// member names is in `other`.
 pub fn module(schemas: &[EntitySchema]) -> String {

@@ -79,7 +79,7 @@ impl Salesforce {
             if !list.is_empty() {
                 list.push(',');
             }
-            list.push_str(&crate::salesforce::soql::percent_encode(id.as_str()));
+            list.push_str(&crate::rest::percent_encode(id.as_str()));
         }
         let path = self.path(&format!("/composite/sobjects?ids={list}&allOrNone={}", self.config.all_or_none));
         let answer = self.send(Call::delete("delete", path), &HeaderMap::new()).await?;

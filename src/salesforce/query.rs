@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::model::{Fields, FieldsSeed, ShapeCache};
+use crate::rest::percent_encode;
 use crate::rest::{Call, decode_error};
 use crate::salesforce::client::Salesforce;
-use crate::salesforce::soql::{MAX_STATEMENT, percent_encode};
+use crate::salesforce::soql::MAX_STATEMENT;
 
 /// One page of a query.
 #[derive(Clone, Debug)]

@@ -11,9 +11,10 @@ use serde::Deserialize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Entity, RecordId, parse_datetime};
 use crate::rest::Call;
+use crate::rest::percent_encode;
 use crate::salesforce::client::Salesforce;
 use crate::salesforce::ids;
-use crate::salesforce::soql::{identifier, percent_encode};
+use crate::salesforce::soql::identifier;
 
 /// How far back `updated` reads. `deleted` reads as far as the recycle bin, 15 days by default.
 const WINDOW: SignedDuration = SignedDuration::from_hours(30 * 24);

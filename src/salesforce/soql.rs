@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::error::{Error, Result};
+use crate::rest::unreserved;
 
 /// Characters of one statement ("SOQL and SOSL Reference"); the 16,384 bytes of a request line are reached long before.
 pub const MAX_STATEMENT: usize = 100_000;
@@ -110,30 +111,10 @@ pub(super) fn encoded_len(text: &str) -> usize {
     text.bytes().map(|byte| if unreserved(byte) { 1 } else { 3 }).sum()
 }
 
-fn unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
-/// Percent-encodes everything but unreserved characters: for one path segment or one query value.
-pub(crate) fn percent_encode(text: &str) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = String::with_capacity(text.len() + 16);
-    for byte in text.bytes() {
-        if unreserved(byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                out.push(HEX.get(usize::from(digit)).map_or('0', |hex| char::from(*hex)));
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rest::percent_encode;
     use proptest::prelude::*;
 
     #[test]

@@ -11,10 +11,11 @@ use crate::error::{Error, Result};
 use crate::model::{Entity, Fields};
 use crate::query::Criteria;
 use crate::rest::Call;
+use crate::rest::percent_encode;
 use crate::salesforce::client::Salesforce;
 use crate::salesforce::query::strip;
 use crate::salesforce::select::Soql;
-use crate::salesforce::soql::{MAX_STATEMENT, identifier, percent_encode};
+use crate::salesforce::soql::{MAX_STATEMENT, identifier};
 
 /// Rows of a whole search.
 const MAX_ROWS: u32 = 2000;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::rest::Call;
+use crate::rest::percent_encode;
 use crate::salesforce::bulk::file::Sealed;
 use crate::salesforce::bulk::job::{Delimiter, JobInfo, JobState, JobTicket};
 use crate::salesforce::bulk::outcome::{IngestEvent, IngestReport, RowOutcome, RowResult};
@@ -15,7 +16,6 @@ use crate::salesforce::bulk::polling::{self, Polling};
 use crate::salesforce::bulk::reader::CsvReader;
 use crate::salesforce::bulk::rows::{ResultColumns, ResultFile};
 use crate::salesforce::client::Salesforce;
-use crate::salesforce::soql::percent_encode;
 
 /// A handle on an ingest job, new or met again by its [`JobTicket`].
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::model::{EntitySchema, Fields};
 use crate::query::Cursor;
 use crate::rest::Call;
+use crate::rest::percent_encode;
 use crate::salesforce::bulk::api::jobs_path;
 use crate::salesforce::bulk::ingest_job::delete;
 use crate::salesforce::bulk::job::{Delimiter, JobInfo, JobState, JobTicket};
@@ -19,7 +20,6 @@ use crate::salesforce::bulk::polling::{self, Polling};
 use crate::salesforce::bulk::reader::CsvReader;
 use crate::salesforce::bulk::rows::QueryColumns;
 use crate::salesforce::client::Salesforce;
-use crate::salesforce::soql::percent_encode;
 
 /// Rows of a page; a page that breaks off is read again from its start.
 const PAGE: u32 = 50_000;

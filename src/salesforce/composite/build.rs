@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::model::{Entity, ExternalKey, Fields, RecordId};
+use crate::rest::percent_encode;
 use crate::salesforce::client::{RowBody, segment};
 use crate::salesforce::composite::pointer::{Pointer, no_references};
-use crate::salesforce::soql::{identifier, percent_encode};
+use crate::salesforce::soql::identifier;
 
 /// Subrequests of a composite (REST API Developer Guide, "Composite").
 const MAX_PARTS: usize = 25;

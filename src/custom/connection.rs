@@ -1,0 +1,116 @@
+//! A connection: what is sent with whose credentials, and records out of answers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use serde::de::DeserializeSeed;
+use serde_json::Value;
+
+use crate::custom::codec;
+use crate::custom::definition::{Definition, EntitySpec};
+use crate::custom::dialect::{DefinedDialect, is_marked};
+use crate::custom::shared::Shared;
+use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::model::{Entity, FieldsSeed, Record, RecordId, ShapeCache, Version};
+use crate::rest::{Answer, Call, Client, Failure};
+
+/// An API that is described by a [`Definition`].
+#[derive(Clone)]
+pub struct Custom {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Custom")
+            .field("name", &self.shared.definition.name)
+            .field("host", &self.shared.base.host_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Custom {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What it follows.
+    pub fn definition(&self) -> &Definition {
+        &self.shared.definition
+    }
+
+    pub(super) fn client(&self, operation: &'static str) -> Client<DefinedDialect> {
+        let shared = &self.shared;
+        let dialect = DefinedDialect { shared: Arc::clone(shared), operation };
+        let client = Client::new(Arc::clone(&shared.transport), Arc::clone(&shared.tokens), dialect, Some(shared.base.clone()));
+        client.body_limit(shared.definition.max_body.unwrap_or(crate::rest::DEFAULT_BODY_LIMIT))
+    }
+
+    /// Sends a request of the host's own making, with the connection's credentials; the path stands upon the base URL.
+    ///
+    /// # Errors
+    /// As the definition's rules say.
+    pub async fn call(&self, call: &Call) -> Result<Answer> {
+        self.send(call).await
+    }
+
+    pub(super) async fn send(&self, call: &Call) -> Result<Answer> {
+        let now = self.shared.host.monotonic();
+        if let Some(wait) = self.shared.pause_left(now) {
+            let error = Error::new(ErrorKind::RateLimited, "the API asked for a pause that is not over").retrying(Retry::After(wait));
+            return Err(error.during(call.operation));
+        }
+        let client = self.client(call.operation);
+        let answer = client.send(call).await?;
+        let failure = Failure { status: answer.status(), headers: answer.headers(), body: answer.bytes() };
+        match client.dialect().hidden_failure(failure) {
+            Some(error) => Err(error.with_status(answer.status()).during(call.operation)),
+            None => Ok(answer),
+        }
+    }
+
+    pub(super) fn spec(&self, entity: &Entity) -> Result<&EntitySpec> {
+        let definition = &self.shared.definition;
+        definition.entity(entity.as_str()).ok_or_else(|| {
+            let help = crate::mapping::suggest::did_you_mean(entity.as_str(), definition.entities.keys().map(String::as_str));
+            Error::config(format!("the definition has no such entity{}", help.map_or_else(String::new, |help| format!("; {help}"))))
+                .on(entity)
+        })
+    }
+
+    pub(super) fn lacks(&self, what: &str, operation: &'static str, entity: &Entity) -> Error {
+        Error::unsupported(format!("the definition of {} says no way to {what}", self.shared.definition.name)).during(operation).on(entity)
+    }
+
+    /// One record out of an answer or a list.
+    pub(super) fn record(
+        &self,
+        entity: &Entity,
+        spec: &EntitySpec,
+        value: Value,
+        etag: Option<&HeaderValue>,
+        cache: &mut ShapeCache,
+    ) -> Result<Record> {
+        let value = self.shared.hooks.decode(entity, value)?;
+        let ids = spec.id_paths();
+        let id = ids.text(&value).ok_or_else(|| Error::decode(format!("a record has no id at {}", ids.told())).on(entity))?;
+        let version = match &spec.version {
+            None => None,
+            Some(version) => {
+                let header = etag.filter(|_| version.etag).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+                header.or_else(|| version.path.as_ref().and_then(|path| path.text(&value)))
+            }
+        };
+        let format = spec.modified_format.unwrap_or_default();
+        let modified = spec.modified.as_ref().and_then(|path| path.find(&value)).and_then(|value| codec::read(value, format));
+        let deleted = spec.deleted.as_ref().is_some_and(|mark| is_marked(&value, &mark.path, mark.equals.as_ref()));
+        let decoded = spec.decode(value).ok_or_else(|| Error::decode("a record is not an object").on(entity))?;
+        let fields = FieldsSeed { cache }.deserialize(decoded).map_err(|_| Error::decode("a record is not an object").on(entity))?;
+        let mut record = Record::new(entity.clone(), RecordId::new(id), fields);
+        record.version = version.map(Version::new);
+        record.modified_at = modified;
+        record.deleted = deleted;
+        Ok(record)
+    }
+}

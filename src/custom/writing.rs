@@ -1,0 +1,148 @@
+//! Writes of one record.
+
+use http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use serde_json::Value;
+
+use crate::adapter::{WriteOptions, Written};
+use crate::custom::connection::Custom;
+use crate::custom::definition::EntitySpec;
+use crate::custom::operation::WriteOp;
+use crate::custom::pointer::put;
+use crate::custom::request::Draft;
+use crate::custom::template::{Names, fill};
+use crate::error::{Error, Result};
+use crate::model::{Entity, Fields, RecordId, Version};
+use crate::rest::{Answer, Call};
+
+/// What a write sends.
+pub(super) struct Sending<'a> {
+    pub(super) operation: &'static str,
+    pub(super) entity: &'a Entity,
+    pub(super) spec: &'a EntitySpec,
+    pub(super) op: &'a WriteOp,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) record: Option<Value>,
+    pub(super) names: Names<'a>,
+    pub(super) options: &'a WriteOptions,
+}
+
+impl Custom {
+    /// Sends a write and returns its answer.
+    pub(super) async fn write(&self, sending: Sending<'_>) -> Result<Answer> {
+        let call = self.write_call(&sending)?;
+        self.send(&call).await.map_err(|error| error.on(sending.entity))
+    }
+
+    fn write_call(&self, sending: &Sending<'_>) -> Result<Call> {
+        let (op, spec, options) = (sending.op, sending.spec, sending.options);
+        let body = match (&op.body, &sending.record) {
+            (Some(template), record) => {
+                let values = record.as_ref().map(|record| ("record", record)).into_iter().collect();
+                Some(
+                    fill(template, &sending.names, &values)
+                        .map_err(|name| Error::config(format!("{name:?} stands for nothing in the body")))?,
+                )
+            }
+            (None, Some(record)) => Some(wrapped(spec, record.clone())?),
+            (None, None) => None,
+        };
+        let draft = Draft {
+            operation: sending.operation,
+            method: sending.method,
+            path: sending.path,
+            params: Vec::new(),
+            query: &op.query,
+            headers: &op.headers,
+            body,
+            encoding: spec.encoding,
+            read_only: false,
+        };
+        let mut call = self.shared.call(draft, &sending.names)?;
+        if let Some(version) = &options.if_version {
+            let known = spec.version.as_ref();
+            if known.is_some_and(|known| known.etag || known.quoted) {
+                let text = version.as_str();
+                let quote = known.is_some_and(|known| known.quoted) && !text.starts_with(['"', 'W']);
+                let text = if quote { format!("\"{text}\"") } else { text.to_owned() };
+                let value = HeaderValue::try_from(text).map_err(|_| Error::config("the version cannot stand in a header"))?;
+                call = call.header(IF_MATCH, value);
+            } else if known.is_none_or(|known| known.send.is_none()) {
+                return Err(Error::unsupported("the definition says no way to write on a condition"));
+            }
+        }
+        if op.create_only {
+            call = call.header(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        if let (Some(name), Some(key)) = (&op.idempotency_header, &options.idempotency_key) {
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| Error::config("the idempotency header has an impossible name"))?;
+            let value = HeaderValue::try_from(key).map_err(|_| Error::config("the idempotency key cannot stand in a header"))?;
+            call = call.header(name, value);
+        }
+        Ok(call)
+    }
+
+    /// What a create or upsert made.
+    pub(super) fn written(&self, spec: &EntitySpec, op: &WriteOp, answer: &Answer, known: Option<&str>) -> Result<Written> {
+        let body: Value = serde_json::from_slice(answer.bytes()).unwrap_or(Value::Null);
+        let record = op.record.as_ref().or(spec.record.as_ref()).cloned().unwrap_or_default();
+        let record = record.find(&body).unwrap_or(&Value::Null);
+        let location = || {
+            let header = answer.headers().get(LOCATION)?.to_str().ok()?;
+            let path = header.split(['?', '#']).next().unwrap_or(header);
+            path.trim_end_matches('/').rsplit('/').next().filter(|id| !id.is_empty()).map(ToOwned::to_owned)
+        };
+        let told = op.id.as_ref().and_then(|path| path.text(&body)).or_else(|| spec.id_paths().text(record));
+        let id = told.or_else(location).or_else(|| known.map(ToOwned::to_owned));
+        let id = id.ok_or_else(|| {
+            let text = format!("the API did not say the id of the record it wrote (looked at {} and Location)", spec.id_paths().told());
+            Error::decode(text).with_status(answer.status()).ambiguous()
+        })?;
+        let mut written = Written::new(RecordId::new(id));
+        if let Some(version) = &spec.version {
+            let etag = answer.headers().get(ETAG).filter(|_| version.etag).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+            written.version = etag.or_else(|| version.path.as_ref().and_then(|path| path.text(record))).map(Version::new);
+        }
+        Ok(written)
+    }
+
+    pub(super) fn body_of(&self, entity: &Entity, spec: &EntitySpec, fields: &Fields, options: &WriteOptions) -> Result<Value> {
+        if let Some((name, _)) = options.native.iter().next() {
+            return Err(Error::config(format!("a defined API has no native option {name:?}")).on(entity));
+        }
+        let mut record = self.shared.hooks.encode(entity, spec.encode(entity, fields)?)?;
+        let send = spec.version.as_ref().and_then(|version| version.send.as_deref());
+        if let (Some(name), Some(version)) = (send, &options.if_version) {
+            // A bare number stays one.
+            let value = serde_json::from_str(version.as_str()).ok().filter(Value::is_number).unwrap_or_else(|| version.as_str().into());
+            put(&mut record, name, value).ok_or_else(|| Error::config("another field stands where the version goes").on(entity))?;
+        }
+        Ok(record)
+    }
+}
+
+/// The record where the API wants it in a body.
+pub(super) fn wrapped(spec: &EntitySpec, record: Value) -> Result<Value> {
+    match &spec.wrap {
+        None => Ok(record),
+        Some(path) => {
+            let mut body = Value::Null;
+            put(&mut body, path, record).ok_or_else(|| Error::config("the wrapping of a record is no path"))?;
+            Ok(body)
+        }
+    }
+}
+
+/// `over` laid upon `under`, objects member by member.
+pub(super) fn merged(under: Value, over: Value) -> Value {
+    match (under, over) {
+        (Value::Object(mut below), Value::Object(above)) => {
+            for (key, value) in above {
+                let before = below.remove(&key).unwrap_or(Value::Null);
+                below.insert(key, merged(before, value));
+            }
+            Value::Object(below)
+        }
+        (_, over) => over,
+    }
+}
