@@ -14,7 +14,7 @@ mod raw_http;
 use std::time::Duration;
 
 use raw_http::Org;
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn error(answer: &raw_http::Answer) -> (u16, &str, &str) {
     let text = |name: &str| answer.body[name].as_str().unwrap_or("");
@@ -29,6 +29,8 @@ mod bearer {
     use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+    use serde_json::Value;
 
     use super::*;
 

@@ -120,7 +120,7 @@ impl Index {
         self.ranked(&query).into_iter().map(|number| self.key(number)).collect()
     }
 
-    /// Judges a record against everything held: see [`Deduper::judge`]. Under a millisecond among a million records.
+    /// Judges a record against everything held: see [`Deduper::judge`].
     ///
     /// To find duplicates within a stream, ask before each insert.
     pub fn judge(&self, deduper: &Deduper, record: &Prepared) -> Verdict<String> {

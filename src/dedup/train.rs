@@ -114,7 +114,7 @@ impl Deduper {
     /// Learns from records without labels how much each level of agreement is worth in them, starting from this deduper's weights:
     /// which fields are well kept and which are full of errors differs from file to file.
     ///
-    /// The outcome depends on the records alone, not on their order or on `workers`. What the records do not show keeps its weight.
+    /// The outcome does not depend on `workers`, and hardly on the order of the records: the strangers compared are drawn by position. What the records do not show keeps its weight.
     /// A few hundred records are enough to be of use; with less, little moves.
     pub fn train(&self, records: &Records, workers: &dyn Workers) -> Training {
         let rarities = Rarities::count(records);
