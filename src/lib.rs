@@ -70,6 +70,8 @@
 //! | [`sync`] | plan, apply, resolve |
 //! | [`webhook`] | webhooks: verified raw bytes, events, a router |
 //! | `custom` | any other REST API, described as data (feature `custom`) |
+//! | `hubspot` | the HubSpot client and adapter (feature `hubspot`) |
+//! | `pipedrive` | the Pipedrive client and adapter (feature `pipedrive`) |
 //! | `salesforce` | the Salesforce client and adapter (feature `salesforce`) |
 //! | `sandbox` | pretend CRMs to test against (feature `sandbox`) |
 //! | `conformance` | test lists for adapters and stores (feature `conformance`) |
@@ -88,11 +90,15 @@ pub mod dedup;
 pub mod error;
 pub mod host;
 pub mod http;
+#[cfg(feature = "hubspot")]
+pub mod hubspot;
 pub mod layer;
 pub mod mapping;
 pub mod model;
 pub mod observe;
 pub mod pace;
+#[cfg(feature = "pipedrive")]
+pub mod pipedrive;
 pub mod query;
 pub mod queue;
 pub mod rest;

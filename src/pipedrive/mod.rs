@@ -1,0 +1,1 @@
+//! The Pipedrive client and adapter.
