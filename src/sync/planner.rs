@@ -185,7 +185,10 @@ impl<'a> Draft<'a> {
             };
             match (create, update) {
                 (Ok(create), Ok(update)) => work.mapped = Some((create.fields, update.fields)),
-                (Err(error), _) | (_, Err(error)) => work.verdict = Some((Action::Invalid, chain(&error))),
+                (Err(error), _) | (_, Err(error)) => {
+                    let action = if error.skips_record() { Action::Skip } else { Action::Invalid };
+                    work.verdict = Some((action, chain(&error)));
+                }
             }
         }
     }
