@@ -14,6 +14,7 @@ use crate::auth::{Exchange, JwtBearer, OAuthClient, OAuthGrant, Renewable, Signe
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
+use crate::salesforce::route::Volume;
 
 /// An API version, compared by number. Read from `"v57.0"`, `"57.0"` or `57`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +165,8 @@ pub struct SalesforceConfig {
     /// Whether one bad row of a collection rolls back the others. Default: false.
     #[serde(alias = "allOrNone")]
     pub all_or_none: bool,
+    /// From how many records on a job is the better way. Default: that of the guide, see [`Volume`].
+    pub volume: Volume,
     /// Rows per query page, 200 to 2,000; a hint. Default: the server's.
     #[serde(alias = "batchSize")]
     pub batch_size: Option<u16>,
@@ -189,6 +192,7 @@ impl Default for SalesforceConfig {
             duplicate_rule: None,
             client_name: None,
             all_or_none: false,
+            volume: Volume::default(),
             batch_size: None,
         }
     }

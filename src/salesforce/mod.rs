@@ -36,6 +36,7 @@ mod query;
 mod record;
 mod related;
 mod replication;
+mod route;
 mod rows;
 mod schema;
 mod select;

@@ -18,7 +18,7 @@ use crate::salesforce::bulk::outcome::{IngestEvent, RowOutcome, RowResult};
 use crate::salesforce::bulk::polling::Polling;
 
 /// 150 MB once encoded is the most a job takes, which leaves 100 MB of CSV (Bulk API 2.0 Developer Guide, "Upload Job Data").
-const MOST_BYTES: usize = 100_000_000;
+pub(super) const MOST_BYTES: usize = 100_000_000;
 /// One job's file is held in memory until its outcomes are in.
 const DEFAULT_BYTES: usize = 8 << 20;
 /// Fifteen of the org's internal batches of 10,000.
