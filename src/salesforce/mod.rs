@@ -43,11 +43,12 @@ mod select;
 pub mod soql;
 pub mod sosl;
 pub mod types;
+mod version;
 
 pub use client::{Salesforce, Upserted};
 pub use collections::SavedRow;
 pub use conditions::Conditional;
-pub use config::{ApiVersion, AutoAssign, DuplicateRule, SalesforceConfig};
+pub use config::{AutoAssign, DuplicateRule, SalesforceConfig};
 pub use dates::{DateLiteral, DateUnit};
 pub use describe::{LayoutMapping, RecordTypePicklist};
 pub use dialect::SalesforceDialect;
@@ -59,3 +60,4 @@ pub use replication::{DeletedRecords, UpdatedRecords};
 pub use rows::{QueryCursor, QueryRows};
 pub use schema::{ChildRelationship, DependentPicklist, GlobalDescribe, Lookup, ObjectDetail, ObjectInfo, RecordType};
 pub use select::{FieldSet, Soql};
+pub use version::ApiVersion;

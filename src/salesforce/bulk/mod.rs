@@ -15,6 +15,7 @@ mod file;
 mod ingest;
 mod ingest_job;
 mod job;
+mod open;
 mod operations;
 mod outcome;
 mod polling;

@@ -11,6 +11,7 @@ use crate::salesforce::bulk::cells::Encoding;
 use crate::salesforce::bulk::file::{Form, JobFile, Sealed};
 use crate::salesforce::bulk::ingest::MOST_BYTES;
 use crate::salesforce::bulk::job::{Delimiter, IngestOperation, JobState, JobTicket, LineEnding};
+use crate::salesforce::bulk::open::open_ingest;
 use crate::salesforce::bulk::outcome::{IngestEvent, RowResult};
 use crate::salesforce::client::Salesforce;
 use crate::salesforce::config::AutoAssign;
@@ -53,7 +54,7 @@ impl Salesforce {
         };
         let file = self.file(entity, &operation, ops)?;
         let bulk = Salesforce::bulk(self);
-        let mut ticket = bulk.open_ingest(entity, &operation, Delimiter::Comma, LineEnding::Lf, rule).await?;
+        let mut ticket = open_ingest(self, entity, &operation, Delimiter::Comma, LineEnding::Lf, rule).await?;
         ticket.rows = Some(file.rows);
         let job = bulk.job(ticket);
         if let Err(error) = job.upload(file.body).await {
