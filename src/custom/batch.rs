@@ -24,7 +24,7 @@ impl Custom {
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut rest = ops;
         while let Some(first) = rest.first() {
-            let batch = spec.batch.as_ref().filter(|batch| takes(batch, first) && options.if_version.is_none());
+            let batch = spec.batch.as_ref().filter(|batch| takes(batch, first) && options.if_version.is_none() && spec.related.is_empty());
             let Some(batch) = batch else {
                 outcomes.push(self.single(entity, first, options).await);
                 rest = rest.get(1..).unwrap_or_default();
