@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::adapter::{Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, WriteOptions, Written};
 use crate::custom::connection::Custom;
+use crate::custom::definition::ValueType;
 use crate::custom::dialect::accepts;
 use crate::custom::filter::Wire;
 use crate::custom::operation::WriteOp;
@@ -156,8 +157,13 @@ impl CrmAdapter for Custom {
         outcome.map_err(|error| error.during("changes").on(&feed.entity))
     }
 
-    /// Sets the reference field `relation` of `from` to `to`.
+    /// Sets the field `relation` of `from`, which the definition calls a reference, to `to`.
     async fn associate(&self, link: &Association) -> Result<()> {
+        let spec = self.spec(&link.from.0)?;
+        if spec.update.is_none() || spec.fields.get(&link.relation).is_none_or(|field| field.kind != ValueType::Reference) {
+            let what = format!("tie records by {:?}, which is no reference field", link.relation);
+            return Err(self.lacks(&what, "associate", &link.from.0));
+        }
         let fields: Fields = [(link.relation.as_str(), link.to.1.as_str())].into_iter().collect();
         self.update(&link.from.0, &link.from.1, &fields, &WriteOptions::new()).await.map(drop)
     }

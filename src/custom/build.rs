@@ -11,7 +11,7 @@ use crate::adapter::Capabilities;
 use crate::auth::{Renewable, Signer, StaticToken, TokenCache, TokenSource};
 use crate::custom::auth::AuthSpec;
 use crate::custom::connection::Custom;
-use crate::custom::definition::{Definition, EntitySpec};
+use crate::custom::definition::{Definition, EntitySpec, ValueType};
 use crate::custom::exchange::DefinedExchange;
 use crate::custom::hooks::{Hooks, NoHooks};
 use crate::custom::jwt::Minter;
@@ -203,6 +203,7 @@ fn capabilities(definition: &Definition) -> Capabilities {
     can.search_with_or = can.search && filters.iter().all(|search| search.filter.or.is_some());
     can.search_with_not = can.search && filters.iter().all(|search| search.filter.not.is_some());
     can.search_with_order = can.search && filters.iter().all(|search| search.sort.is_some());
+    can.search_case_sensitive = filters.iter().any(|search| search.filter.case_sensitive);
     can.search_read_your_writes = filters.iter().all(|search| search.reads_own_writes.unwrap_or(true));
     can.search_max_in = filters.iter().filter_map(|search| search.filter.max_in).min().unwrap_or(0);
     can.create = every(&|entity| entity.create.is_some());
@@ -215,6 +216,8 @@ fn capabilities(definition: &Definition) -> Capabilities {
     can.bulk_max_ops = entities.iter().filter_map(|entity| entity.batch.as_ref().map(|batch| batch.max)).min().unwrap_or(0);
     can.changes = every(&|entity| entity.changes.is_some());
     can.changes_with_deletes = every(&|entity| entity.changes.as_ref().is_some_and(|changes| changes.deletes || changes.removed.is_some()));
+    let refers = |entity: &EntitySpec| entity.fields.values().any(|field| field.kind == ValueType::Reference);
+    can.associate = every(&|entity| entity.update.is_some() && refers(entity));
     can.describe = every(&|entity| entity.schema.is_some() || !entity.fields.is_empty());
     can
 }

@@ -1,7 +1,8 @@
 //! What changed, by the time a record says.
 //!
 //! Times tie, and rows become visible late: a new reading begins a while (`overlap`) before the newest record of the last one,
-//! and repeats are removed by the reader, by (id, version). Within one reading pages follow the list's own paging.
+//! and repeats are removed by the reader, by (id, version). Within one reading pages follow the list's own paging. Where deleted
+//! records have a list of their own, the call that comes to the end of the first reads the first page of the second: two requests.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::custom::operation::{ChangesSpec, RemovedSpec, SearchOp};
 use crate::custom::pointer::plain;
 use crate::custom::wire::WireFormat;
 use crate::error::{Error, Result};
-use crate::model::{Change, ChangeKind, Entity, EventId, Fields, RecordId, ShapeCache};
+use crate::model::{Change, ChangeKind, Entity, EventId, Fields, Record, RecordId, ShapeCache};
 use crate::query::{Criteria, Cursor, Operator, Page};
 
 /// A reading this long after the last one is a new one, and reaches back.
@@ -50,13 +51,11 @@ struct Position {
 
 impl Custom {
     pub(super) async fn changes_page(&self, feed: &ChangeFeed) -> Result<Page<Change>> {
-        let entity = &feed.entity;
-        let spec = self.spec(entity)?;
+        let spec = self.spec(&feed.entity)?;
         let (Some(op), Some(list)) = (&spec.changes, &spec.search) else {
             return Err(Error::unsupported("the definition says no way to read changes"));
         };
         let now = self.shared.host.now();
-        let format = op.format.or(spec.modified_format).unwrap_or_default();
         let mut position = match &feed.since {
             Since::Start => Position::default(),
             Since::At(at) => Position { since: Some(*at), ..Position::default() },
@@ -76,7 +75,43 @@ impl Custom {
             position.since = Some(if again { newest.checked_sub(overlap).unwrap_or(newest) } else { newest });
         }
         let removed = op.removed.as_ref().filter(|_| feed.deletes);
-        let gone = removed.filter(|_| position.removed);
+        let mut reading = Reading { position, changes: Vec::new(), before: standing.newest };
+        self.read_changes(feed, spec, op, list, removed.filter(|_| standing.removed), &mut reading).await?;
+        if let Some(removed) = removed
+            && !standing.removed
+            && reading.position.place.is_none()
+        {
+            // The list of what lives is at its end: that of what was deleted follows at once.
+            reading.position.removed = true;
+            self.read_changes(feed, spec, op, list, Some(removed), &mut reading).await?;
+        }
+        let Reading { mut position, changes, .. } = reading;
+        let at_start = standing.place.is_none() && !standing.removed;
+        let quiet = !position.fresh && standing.newest.is_some();
+        if position.place.is_none() {
+            // Where nothing was new the end stays the old one: whoever reads until the cursor stands still comes to an end.
+            position.ended = if quiet { standing.ended.or(Some(now)) } else { Some(now) };
+            (position.removed, position.fresh) = (false, false);
+        }
+        let still = position.place.is_none() && at_start && quiet;
+        let next = if still { standing } else { position };
+        let next = serde_json::to_string(&next).map_err(|_| Error::internal("a position could not be written"))?;
+        Ok(Page::new(changes, Some(Cursor::new(next)), None))
+    }
+
+    /// One page of one of the two lists.
+    async fn read_changes(
+        &self,
+        feed: &ChangeFeed,
+        spec: &EntitySpec,
+        op: &ChangesSpec,
+        list: &SearchOp,
+        gone: Option<&RemovedSpec>,
+        reading: &mut Reading,
+    ) -> Result<()> {
+        let entity = &feed.entity;
+        let format = op.format.or(spec.modified_format).unwrap_or_default();
+        let position = &mut reading.position;
         let mut list = list.clone();
         let (params, document) = self.since(spec, op, gone, &list, position.since, format)?;
         list.query.extend(op.query.clone());
@@ -96,57 +131,27 @@ impl Custom {
         };
         let listed = self.list(listing).await?;
         let mut cache = ShapeCache::default();
-        let mut changes = Vec::with_capacity(listed.items.len());
-        let mut fresh = false;
         for value in listed.items {
-            if let Some(gone) = gone {
-                let change = self.gone(entity, spec, gone, &value, format)?;
-                if let Some(at) = change.at {
-                    fresh |= standing.newest.is_none_or(|newest| at > newest);
-                    position.newest = position.newest.max(Some(at));
+            let change = match gone {
+                Some(gone) => self.gone(entity, spec, gone, &value, format)?,
+                None => {
+                    let record = self.record(entity, spec, value, None, &mut cache)?;
+                    if op.client_side && record.modified_at.zip(position.since).is_some_and(|(at, since)| at < since) {
+                        continue;
+                    }
+                    changed(record, &feed.select)
                 }
-                changes.push(change);
-                continue;
-            }
-            let record = self.record(entity, spec, value, None, &mut cache)?;
-            if op.client_side && record.modified_at.zip(position.since).is_some_and(|(at, since)| at < since) {
-                continue;
-            }
-            if let Some(at) = record.modified_at {
-                fresh |= standing.newest.is_none_or(|newest| at > newest);
+            };
+            if let Some(at) = change.at {
+                position.fresh |= reading.before.is_none_or(|before| at > before);
                 position.newest = position.newest.max(Some(at));
             }
-            if record.deleted && !feed.deletes {
-                continue;
+            if feed.deletes || change.kind != ChangeKind::Deleted {
+                reading.changes.push(change);
             }
-            let mut change = Change::new(entity.clone(), record.id, if record.deleted { ChangeKind::Deleted } else { ChangeKind::Updated });
-            change.at = record.modified_at;
-            change.event = record.version.as_ref().map(|version| EventId::new(format!("{}@{}", change.id.as_str(), version.as_str())));
-            change.version = record.version;
-            change.fields = if record.deleted { Fields::new() } else { record.fields };
-            if !feed.select.is_empty() {
-                change.fields.retain(|name, _| feed.select.iter().any(|wanted| wanted == name));
-            }
-            changes.push(change);
         }
         position.place = listed.next;
-        if position.place.is_none() {
-            if removed.is_some() && !position.removed {
-                position.removed = true;
-                position.fresh = fresh;
-                let next = serde_json::to_string(&position).map_err(|_| Error::internal("a position could not be written"))?;
-                return Ok(Page::new(changes, Some(Cursor::new(next)), None));
-            }
-            // Where nothing was new the end stays the old one: whoever reads until the cursor stands still comes to an end.
-            let stands = standing.removed && !fresh && !standing.fresh && standing.ended.is_some();
-            position.ended = if stands { standing.ended } else { Some(now) };
-            (position.removed, position.fresh) = (false, false);
-        }
-        // Nothing but what was seen before: the cursor stands still, so that whoever reads on knows that it is at the end.
-        let still = position.place.is_none() && standing.place.is_none() && standing.newest.is_some() && !standing.removed && !fresh;
-        let next = if still { Position { ended: standing.ended, ..standing } } else { position };
-        let next = serde_json::to_string(&next).map_err(|_| Error::internal("a position could not be written"))?;
-        Ok(Page::new(changes, Some(Cursor::new(next)), None))
+        Ok(())
     }
 
     /// How the time to begin at is said.
@@ -193,6 +198,27 @@ impl Custom {
         change.event = change.at.map(|at| EventId::new(format!("{}@deleted {at}", change.id.as_str())));
         Ok(change)
     }
+}
+
+/// A call of the feed in the making.
+struct Reading {
+    position: Position,
+    changes: Vec<Change>,
+    /// The newest record that was seen before this reading.
+    before: Option<Timestamp>,
+}
+
+fn changed(record: Record, select: &[String]) -> Change {
+    let kind = if record.deleted { ChangeKind::Deleted } else { ChangeKind::Updated };
+    let mut change = Change::new(record.entity, record.id, kind);
+    change.at = record.modified_at;
+    change.event = record.version.as_ref().map(|version| EventId::new(format!("{}@{}", change.id.as_str(), version.as_str())));
+    change.version = record.version;
+    change.fields = if record.deleted { Fields::new() } else { record.fields };
+    if !select.is_empty() {
+        change.fields.retain(|name, _| select.iter().any(|wanted| wanted == name));
+    }
+    change
 }
 
 type Said = (Vec<(String, String)>, Option<(FilterTarget, Value)>);

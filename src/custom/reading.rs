@@ -122,8 +122,9 @@ impl Custom {
                 Some(read.ok_or_else(|| Error::config("the cursor belongs to another query"))?)
             }
         };
+        let Some(filter) = op.filter.simplified(&query.filter) else { return Ok(Page::last(Vec::new())) };
         let posts = op.method.as_deref().is_some_and(|method| !method.eq_ignore_ascii_case("GET"));
-        let lowered = if query.filter == Criteria::always() { Default::default() } else { op.filter.lower(&query.filter, spec, posts)? };
+        let lowered = if filter == Criteria::always() { Default::default() } else { op.filter.lower(&filter, spec, posts)? };
         if lowered.residual.is_some() && !query.residual {
             let text = "the API cannot say this condition; allow the rest to be filtered here (Query::allow_residual), or extend the definition's filter";
             return Err(Error::unsupported(text));

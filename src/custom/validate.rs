@@ -428,7 +428,7 @@ impl Validator<'_> {
             let outcome = {
                 let mut bad = None;
                 let read = names_in(template, &mut |name| {
-                    if !["field", "value", "part"].contains(&name) {
+                    if !["field", "literal", "value", "part"].contains(&name) {
                         bad = Some(name.to_owned());
                     }
                 });
@@ -437,13 +437,17 @@ impl Validator<'_> {
             match outcome {
                 Err(reason) => self.wrong(at!["filter", "operators"], reason, None),
                 Ok(Some(name)) => {
-                    self.wrong(at!["filter", "operators"], format!("{{{name}}} stands for nothing here"), Some("known: {field}, {value}"));
+                    self.wrong(
+                        at!["filter", "operators"],
+                        format!("{{{name}}} stands for nothing here"),
+                        Some("known: {field}, {value}, {literal}"),
+                    );
                 }
                 Ok(None) => {}
             }
         }
         if !filter.quotes_values() {
-            let help = Some("put the value in quotes: {field}:\"{value}\"; bare, it could say more than a value");
+            let help = Some("put the value in quotes that `escape` names: {field}:\"{value}\"; bare, it could say more than a value");
             self.wrong(at!["filter", "operators"], "a value stands in the query language without quotes", help);
         }
         for (key, how) in [("and", &filter.and), ("or", &filter.or)] {
