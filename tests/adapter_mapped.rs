@@ -1,6 +1,6 @@
 //! The host's own words on any adapter.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails should stop")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/fake.rs"]
 mod fake;

@@ -1,6 +1,10 @@
 //! The transports of this crate pass the common list, and a transport that breaks a rule does not.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails should stop")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test that fails should stop, and may spawn what the library must not"
+)]
 
 use std::time::Duration;
 

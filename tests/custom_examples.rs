@@ -1,7 +1,7 @@
 //! The definitions in `examples/custom` are read, are what the JSON Schema for editors allows, and lead to the requests they
 //! describe.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails should stop")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/fake.rs"]
 mod fake;

@@ -1,6 +1,6 @@
 //! A real server (json-server) by nothing but a definition: `examples/custom/json-server.yaml`.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails should stop")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/local.rs"]
 mod local;

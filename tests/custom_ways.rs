@@ -1,6 +1,12 @@
 //! Ways of a defined API that no example needs: how it is signed for, paused, how related records fail, and bodies without end.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails should stop")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails should stop, and its server is a task"
+)]
 
 #[path = "support/fake.rs"]
 mod fake;

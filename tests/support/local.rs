@@ -52,6 +52,7 @@ impl Program {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("db.json");
         std::fs::write(&db, collections.to_string()).unwrap();
+        std::fs::create_dir(folder.path().join("public")).unwrap();
         let script = package.join("node_modules/json-server/lib/bin.js");
         Some(Self::start(folder, |port| {
             // By default it reads its file again whenever that changes, and loses writes that come meanwhile.
@@ -73,10 +74,11 @@ impl Program {
     fn start(folder: tempfile::TempDir, command: impl Fn(u16) -> Vec<String>) -> Self {
         let log = folder.path().join("log");
         for _ in 0..3 {
-            // Free a moment ago; if somebody else was faster, the server ends and another port is tried.
+            // Free a moment ago; if somebody else was faster the server ends, and another port is tried.
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             // The pipe to the shell closes with this process, however it ends.
-            let script = r#"out="$1"; shift; "$@" >"$out" 2>&1 </dev/null & server=$!; ( wait $server 2>/dev/null; : ) & cat >/dev/null; kill $server 2>/dev/null; wait $server 2>/dev/null"#;
+            let script = r#"out="$1"; shift; exec 3<&0; "$@" >"$out" 2>&1 </dev/null 3<&- & server=$!
+                (cat <&3 >/dev/null; kill $server 2>/dev/null) & exec 3<&-; wait $server"#;
             let mut child = Command::new("sh")
                 .args(["-c", script, "sh", log.to_str().unwrap()])
                 .args(command(port))
@@ -90,7 +92,7 @@ impl Program {
                     return Self { child, port, folder };
                 }
                 std::thread::sleep(Duration::from_millis(100));
-                if std::fs::read_to_string(&log).is_ok_and(|log| log.contains("already in use")) {
+                if child.try_wait().is_ok_and(|ended| ended.is_some()) {
                     break;
                 }
             }
