@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::custom::auth::AuthSpec;
 use crate::custom::operation::{BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, WriteOp};
 use crate::custom::pointer::Paths;
-use crate::custom::related::RelatedSpec;
+use crate::custom::relation::RelatedSpec;
 use crate::custom::wire::WireFormat;
 use crate::webhook::JsonEvents;
 

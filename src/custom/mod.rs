@@ -47,6 +47,7 @@ mod paging;
 mod pointer;
 mod reading;
 mod related;
+mod relation;
 mod request;
 mod shared;
 mod single;
@@ -72,5 +73,5 @@ pub use operation::{
 };
 pub use paging::{NextFrom, PageTarget, Paging};
 pub use pointer::Paths;
-pub use related::RelatedSpec;
+pub use relation::RelatedSpec;
 pub use wire::WireFormat;

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::adapter::{CrmAdapter, CrmAdapterExt, WriteOptions, Written};
 use crate::custom::connection::Custom;
 use crate::custom::definition::EntitySpec;
 use crate::custom::filter::OperatorName;
+use crate::custom::relation::RelatedSpec;
 use crate::error::{Error, Result};
 use crate::model::{Entity, Fields, Record, RecordId};
 use crate::query::{Criteria, Operator, Query};
@@ -22,26 +22,6 @@ use crate::query::{Criteria, Operator, Query};
 const PARENTS: usize = 50;
 /// Records a condition on a related field may lead to.
 const HITS: u64 = 200;
-
-/// A field that lives in a record of its own.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RelatedSpec {
-    /// The entity of that record, one of the definition's.
-    pub entity: String,
-    /// Its field with the id of the record it belongs to.
-    pub parent: String,
-    /// Its field with the value.
-    pub field: String,
-    /// What else it holds, and is recognised by: `{type: work}`.
-    #[serde(default)]
-    pub also: BTreeMap<String, Value>,
-    /// It is deleted with the record it belongs to. Say so if the API does not do it by itself.
-    #[serde(default)]
-    pub delete: bool,
-}
 
 impl EntitySpec {
     /// The fields that are the record's own, and those that live elsewhere.

@@ -12,7 +12,7 @@ use crate::custom::jwt::{JwtAlgorithm, JwtSpec};
 use crate::custom::operation::{BatchMatch, SearchOp, WriteOp};
 use crate::custom::paging::{NextFrom, PageTarget, Paging};
 use crate::custom::pointer::{Paths, valid};
-use crate::custom::related::RelatedSpec;
+use crate::custom::relation::RelatedSpec;
 use crate::custom::template::{Names, Template, names_in};
 use crate::custom::tree::place;
 use crate::mapping::diagnostic::Diagnostics;
