@@ -104,7 +104,7 @@ impl HttpTransport for Broken {
                 let kept: Vec<_> = answer.headers().keys().cloned().collect();
                 for name in kept {
                     // An insert replaces all values of the name.
-                    let last = answer.headers().get_all(&name).iter().last().unwrap().clone();
+                    let last = answer.headers().get_all(&name).iter().next_back().unwrap().clone();
                     answer.headers_mut().insert(name, last);
                 }
                 Ok(answer)

@@ -6,6 +6,7 @@ use crate::adapter::api::{Association, ChangeFeed, CrmAdapter, Identity};
 use crate::adapter::bulk::{BulkOp, BulkOutcome};
 use crate::adapter::capabilities::Capabilities;
 use crate::adapter::dictionary::{Dictionary, Entry};
+use crate::adapter::job::{JobTerms, JobTicket};
 use crate::adapter::quota::Quota;
 use crate::adapter::write::{WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Result};
@@ -86,6 +87,17 @@ impl<A: CrmAdapter> MappedAdapter<A> {
             }
             _ => Err(Error::unsupported(format!("the field {} is no key of the CRM's: it goes into several fields", key.field))),
         }
+    }
+
+    async fn ops(&self, entry: &Entry, ops: &[BulkOp]) -> Result<Vec<BulkOp>> {
+        let mut theirs = Vec::with_capacity(ops.len());
+        for op in ops {
+            if let BulkOp::Create { fields } | BulkOp::Update { fields, .. } | BulkOp::Upsert { fields, .. } = op {
+                known(entry, fields)?;
+            }
+            theirs.push(self.op(entry, op).await?);
+        }
+        Ok(theirs)
     }
 
     async fn op(&self, entry: &Entry, op: &BulkOp) -> Result<BulkOp> {
@@ -220,6 +232,24 @@ impl<A: CrmAdapter> CrmAdapter for MappedAdapter<A> {
                 None => outcomes.next().unwrap_or_else(missing).map_err(|error| entry.reworded(error)),
             })
             .collect())
+    }
+
+    fn job_terms(&self, entity: &Entity, operation: &str) -> Option<JobTerms> {
+        self.inner.job_terms(&self.words.entry(entity).ok()?.theirs, operation)
+    }
+
+    /// One write that cannot be translated keeps the job from being opened.
+    async fn open_job(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<JobTicket> {
+        let entry = self.words.entry(entity).map_err(|error| error.during("open_job"))?;
+        let theirs = self.ops(entry, ops).await.map_err(|error| error.during("open_job").on(entity))?;
+        self.inner.open_job(&entry.theirs, &theirs, options).await.map_err(|error| entry.reworded(error))
+    }
+
+    async fn run_job(&self, entity: &Entity, ticket: &JobTicket, ops: &[BulkOp], begin: bool) -> Result<Vec<BulkOutcome>> {
+        let entry = self.words.entry(entity).map_err(|error| error.during("run_job"))?;
+        let theirs = self.ops(entry, ops).await.map_err(|error| error.during("run_job").on(entity))?;
+        let outcomes = self.inner.run_job(&entry.theirs, ticket, &theirs, begin).await.map_err(|error| entry.reworded(error))?;
+        Ok(outcomes.into_iter().map(|outcome| outcome.map_err(|error| entry.reworded(error))).collect())
     }
 
     async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {

@@ -85,6 +85,7 @@ impl Program {
                 .current_dir(folder.path())
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
+                .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
             for _ in 0..600 {
