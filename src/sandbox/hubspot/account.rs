@@ -1,13 +1,13 @@
 //! Owners, the account's details, usage and limits, and the end of an installation.
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::sandbox::call::Reply;
 use crate::sandbox::hubspot::errors::{Answer, Refusal};
-use crate::sandbox::hubspot::oauth::Bearer;
 use crate::sandbox::hubspot::router::{Ask, no_content};
 use crate::sandbox::hubspot::state::HubSpot;
+use crate::sandbox::hubspot::tokens::Bearer;
 use crate::sandbox::hubspot::values::stamp;
 use crate::sandbox::store::Row;
 
@@ -176,9 +176,4 @@ impl HubSpot {
             _ => Err(Refusal::no_path()),
         }
     }
-}
-
-/// 201 with a body.
-pub(crate) fn created(value: Value) -> Reply {
-    Reply::json(StatusCode::CREATED, value)
 }

@@ -67,7 +67,7 @@ impl HubSpot {
         let table = kind.table();
         let live = self.tables.rows(&table).filter(|(_, row)| !row.deleted);
         live.map(|(_, row)| {
-            let values = names.iter().map(|name| Some(row.text(name).map_or(Cell::Null, |text| Cell::from(text))));
+            let values = names.iter().map(|name| Some(row.text(name).map_or(Cell::Null, Cell::from)));
             Fields::from_values(std::sync::Arc::clone(&shape), values.collect())
         })
         .collect()

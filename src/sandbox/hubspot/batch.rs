@@ -216,7 +216,7 @@ impl HubSpot {
             return Err(Refusal::bad("idProperty must be email or a property with unique values"));
         }
         let Some(id) = self.by_property(kind, property, &key)? else {
-            if !properties.get(property).is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty())) {
+            if properties.get(property).and_then(Value::as_str).is_none_or(str::is_empty) {
                 properties.insert(property.to_owned(), json!(key));
             }
             return self.create(kind, &properties).map(|id| (id, true));

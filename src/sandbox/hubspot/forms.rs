@@ -4,37 +4,16 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::call::{Call, Content, Reply};
-use crate::sandbox::hubspot::account::created;
 use crate::sandbox::hubspot::errors::{Answer, Refusal, object, only, text};
 use crate::sandbox::hubspot::limits::ten_secondly;
-use crate::sandbox::hubspot::oauth::Bearer;
-use crate::sandbox::hubspot::router::{Ask, Version, no_content};
+use crate::sandbox::hubspot::router::{Ask, Version, created, no_content};
 use crate::sandbox::hubspot::state::{Actor, HubSpot, row};
+use crate::sandbox::hubspot::tokens::Bearer;
 use crate::sandbox::hubspot::values::{is_email, options, stamp};
 use crate::sandbox::store::Row;
 
 const MOST_FIELDS: usize = 1_000;
 const MONTH: i64 = 31 * 86_400_000;
-
-/// The form every account has: a contact's name and address, the e-mail address required.
-pub(crate) fn contact_form(guid: &str, at: &str) -> Value {
-    let field = |name: &str, label: &str, kind: &str, required: bool| json!({"objectTypeId": "0-1", "name": name, "label": label, "fieldType": kind, "required": required, "hidden": false, "dependentFields": []});
-    let fields = [
-        field("email", "Email", "email", true),
-        field("firstname", "First name", "single_line_text", false),
-        field("lastname", "Last name", "single_line_text", false),
-        field("company", "Company", "single_line_text", false),
-        field("phone", "Phone", "phone", false),
-        field("message", "Message", "multi_line_text", false),
-    ];
-    let groups: Vec<Value> =
-        fields.into_iter().map(|field| json!({"groupType": "default_group", "richTextType": "text", "fields": [field]})).collect();
-    json!({"id": guid, "formType": "hubspot", "name": "Contact us", "createdAt": at, "updatedAt": at, "archived": false, "fieldGroups": groups,
-        "configuration": {"language": "en", "postSubmitAction": {"type": "thank_you", "value": "Thanks for submitting the form."},
-            "recaptchaEnabled": false, "createNewContactForNewEmail": true},
-        "displayOptions": {"renderRawHtml": false, "theme": "default_style", "submitButtonText": "Submit"},
-        "legalConsentOptions": {"type": "none"}})
-}
 
 fn fields_of(form: &Row) -> Vec<&Map<String, Value>> {
     let groups = form.fields.get("fieldGroups").and_then(Value::as_array).into_iter().flatten();
@@ -341,7 +320,7 @@ impl HubSpot {
                 return;
             }
         };
-        let empty = |value: Option<&Value>| !value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+        let empty = |value: Option<&Value>| value.and_then(Value::as_str).is_none_or(str::is_empty);
         if consent.is_some() && one.get("consentToProcess") != Some(&json!(true)) {
             errors.push(("Error in 'legalConsentOptions.consent'. Consent to process is missing".to_owned(), "MISSING_PROCESSING_CONSENT"));
         }

@@ -75,10 +75,10 @@ impl HubSpot {
                 events.extend(self.journal_event(happening, id, subscription));
             }
         }
-        self.append_journal(events);
+        self.append_journal(&events);
     }
 
-    fn append_journal(&mut self, events: Vec<Value>) {
+    fn append_journal(&mut self, events: &[Value]) {
         if events.is_empty() {
             return;
         }
@@ -419,7 +419,7 @@ impl HubSpot {
             self.tables.put("snap", &status_id, Some(row(status)));
             answers.push(json!({"portalId": self.portal, "objectTypeId": kind.id, "objectId": number(&id), "snapshotStatusId": status_id}));
         }
-        self.append_journal(events);
+        self.append_journal(&events);
         Ok(Reply::ok(json!({"snapshotResponses": answers})))
     }
 }

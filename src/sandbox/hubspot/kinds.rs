@@ -351,8 +351,11 @@ pub(crate) fn properties(id: &str, singular: &str) -> Vec<(String, Map<String, V
     lines.filter(|line| !line.is_empty()).enumerate().filter_map(|(at, line)| property(line, &group, at)).collect()
 }
 
-/// From, to, type id, type id of the other direction, name, label (Associations guide, association type ids).
-pub(crate) const ASSOCIATIONS: &[(&str, &str, u64, u64, &str, Option<&str>)] = &[
+/// From, to, type id, type id of the other direction, name, label.
+type Association = (&'static str, &'static str, u64, u64, &'static str, Option<&'static str>);
+
+/// The types HubSpot defines (Associations guide, association type ids).
+pub(crate) const ASSOCIATIONS: &[Association] = &[
     ("0-1", "0-2", 279, 280, "contact_to_company_unlabeled", None),
     ("0-1", "0-2", 1, 2, "contact_to_company", Some("Primary")),
     ("0-3", "0-2", 341, 342, "deal_to_company_unlabeled", None),

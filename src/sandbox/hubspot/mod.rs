@@ -8,7 +8,9 @@ mod associations_v3;
 mod batch;
 mod errors;
 mod forms;
+mod furniture;
 mod happenings;
+mod ids;
 mod journal;
 mod kinds;
 mod limits;
@@ -24,6 +26,7 @@ mod schemas;
 mod search;
 mod state;
 mod timeline;
+mod tokens;
 mod values;
 mod webhooks;
 

@@ -41,6 +41,7 @@ impl HubSpot {
             ["search"] => self.search(ask, &kind),
             ["merge"] => self.merge(ask, &kind),
             ["gdpr-delete"] if kind.id == "0-1" => self.gdpr_delete(ask, &kind),
+            ["gdpr-delete"] => Err(Refusal::no_path()),
             [id, "associations", rest @ ..] => self.associations_of_v3(ask, &kind, id, rest),
             [id] => match *ask.method {
                 Method::GET => self.read_one(ask, &kind, id),

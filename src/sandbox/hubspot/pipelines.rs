@@ -11,39 +11,6 @@ use crate::sandbox::hubspot::state::{HubSpot, Kind};
 use crate::sandbox::hubspot::values::stamp;
 use crate::sandbox::store::Row;
 
-/// The pipelines of every account: object type, id, row.
-pub(crate) fn furniture(at: &str) -> Vec<(&'static str, &'static str, Value)> {
-    let stage = |id: &str, label: &str, order: usize, metadata: Value| {
-        json!({"id": id, "label": label, "displayOrder": order, "metadata": metadata, "archived": false, "createdAt": at, "updatedAt": at,
-               "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT"})
-    };
-    let deals: Vec<Value> = [
-        ("appointmentscheduled", "Appointment Scheduled", "0.2"),
-        ("qualifiedtobuy", "Qualified To Buy", "0.4"),
-        ("presentationscheduled", "Presentation Scheduled", "0.6"),
-        ("decisionmakerboughtin", "Decision Maker Bought-In", "0.8"),
-        ("contractsent", "Contract Sent", "0.9"),
-        ("closedwon", "Closed Won", "1.0"),
-        ("closedlost", "Closed Lost", "0.0"),
-    ]
-    .into_iter()
-    .enumerate()
-    .map(|(at, (id, label, probability))| {
-        stage(id, label, at, json!({"probability": probability, "isClosed": id.starts_with("closed").to_string()}))
-    })
-    .collect();
-    let tickets: Vec<Value> =
-        [("1", "New", "OPEN"), ("2", "Waiting on contact", "OPEN"), ("3", "Waiting on us", "OPEN"), ("4", "Closed", "CLOSED")]
-            .into_iter()
-            .enumerate()
-            .map(|(at, (id, label, state))| {
-                stage(id, label, at, json!({"ticketState": state, "isClosed": (state == "CLOSED").to_string()}))
-            })
-            .collect();
-    let pipeline = |id: &str, label: &str, stages: Vec<Value>| json!({"id": id, "label": label, "displayOrder": 0, "archived": false, "createdAt": at, "updatedAt": at, "stages": stages});
-    vec![("0-3", "default", pipeline("default", "Sales Pipeline", deals)), ("0-5", "0", pipeline("0", "Support Pipeline", tickets))]
-}
-
 fn stages_of(row: &Row) -> Vec<Value> {
     row.fields.get("stages").and_then(Value::as_array).cloned().unwrap_or_default()
 }

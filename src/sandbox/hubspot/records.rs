@@ -105,7 +105,7 @@ impl HubSpot {
             return wrong("INVALID_EMAIL", format!("Email address {text} is invalid"));
         }
         let owner = definition.get("referencedObjectType") == Some(&json!("OWNER"));
-        if owner && !self.tables.live("owner", text).is_some_and(|owner| !owner.is_true("archived")) {
+        if owner && self.tables.live("owner", text).is_none_or(|owner| owner.is_true("archived")) {
             return wrong("INVALID_OWNER_ID", format!("Owner {text} does not exist"));
         }
         if name == "hs_email_headers" && !serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object()) {
@@ -169,7 +169,7 @@ impl HubSpot {
         row.fields.insert(CREATED.to_owned(), json!(millis));
         let mut all = kept;
         let mut fill = |name: &str, value: String| {
-            if !all.get(name).is_some_and(|value| !value.is_null()) {
+            if all.get(name).is_none_or(Value::is_null) {
                 all.insert(name.to_owned(), Value::String(value));
             }
         };

@@ -8,8 +8,8 @@ use crate::sandbox::call::{Call, Content, Reply, param};
 use crate::sandbox::fault::FaultKind;
 use crate::sandbox::hubspot::errors::{Answer, Refusal, id_of};
 use crate::sandbox::hubspot::limits::{HubSpotTrouble, daily, secondly, ten_secondly};
-use crate::sandbox::hubspot::oauth::Bearer;
 use crate::sandbox::hubspot::state::{Actor, HubSpot};
+use crate::sandbox::hubspot::tokens::Bearer;
 
 /// A version of a path: `v3`, `2026-03`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl<'a> Ask<'a> {
     }
 
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Refusal> {
-        match self.param(name) {
+        match self.param(name).map(str::to_ascii_lowercase).as_deref() {
             None | Some("" | "false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => Err(Refusal::bad(format!("{name} must be true or false"))),
@@ -400,7 +400,12 @@ pub(crate) fn input_id(input: &Value) -> Result<String, Refusal> {
         .ok_or_else(|| Refusal::bad("Invalid input JSON on line 1, column 1: some of required attributes are not set [id]"))
 }
 
-/// A body as it was, for answers that only acknowledge.
+/// 201 with a body.
+pub(crate) fn created(value: Value) -> Reply {
+    Reply::json(StatusCode::CREATED, value)
+}
+
+/// 204.
 pub(crate) fn no_content() -> Reply {
     Reply { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: Content::Empty }
 }

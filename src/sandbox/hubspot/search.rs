@@ -73,6 +73,33 @@ fn compare(kind: Compare, left: &str, right: &str) -> Option<Ordering> {
     }
 }
 
+/// What a sort compares.
+enum Key {
+    Number(f64),
+    Text(String),
+    Time(i64),
+}
+
+impl Key {
+    fn of(kind: Compare, text: &str) -> Option<Self> {
+        match kind {
+            Compare::Number | Compare::Id => text.trim().parse().ok().map(Self::Number),
+            Compare::Time => millis(text).map(Self::Time),
+            Compare::Text => Some(Self::Text(text.to_lowercase())),
+            Compare::Choice => Some(Self::Text(text.to_owned())),
+        }
+    }
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(left), Self::Number(right)) => left.total_cmp(right),
+            (Self::Text(left), Self::Text(right)) => left.cmp(right),
+            (Self::Time(left), Self::Time(right)) => left.cmp(right),
+            _ => Ordering::Equal,
+        }
+    }
+}
+
 impl HubSpot {
     fn comparing(&self, kind: &Kind, name: &str) -> Option<Compare> {
         if name == "hs_object_id" {
@@ -187,6 +214,9 @@ impl HubSpot {
 
     /// The row as the index has it: what a recent write replaced still shows.
     fn indexed<'a>(&'a self, kind: &Kind, id: &str, row: Option<&'a Row>) -> Option<&'a Row> {
+        if self.stale.is_empty() {
+            return row.filter(|row| !row.deleted);
+        }
         let stale = self.stale.get(&(kind.id.clone(), id.to_owned()));
         let now = self.now.as_millisecond();
         match stale.into_iter().flatten().find(|(until, _)| *until > now) {
@@ -253,22 +283,24 @@ impl HubSpot {
             .collect();
         let (name, descending) = sort.unwrap_or_else(|| (kind.created().to_owned(), false));
         let comparing = self.comparing(kind, &name).unwrap_or(Compare::Text);
-        found.sort_by(|(left_id, left), (right_id, right)| {
-            let order = match (left.text(&name), right.text(&name)) {
-                (Some(left), Some(right)) => compare(comparing, left, right).unwrap_or(Ordering::Equal),
-                // What has no value comes last, whichever way.
-                (None, Some(_)) => return Ordering::Greater,
-                (Some(_), None) => return Ordering::Less,
+        // Keys are made once; what has no value comes last, whichever way.
+        let mut keyed: Vec<(Option<Key>, &str, &Row)> =
+            found.drain(..).map(|(id, row)| (row.text(&name).and_then(|text| Key::of(comparing, text)), id, row)).collect();
+        keyed.sort_by(|(left, left_id, _), (right, right_id, _)| {
+            let order = match (left, right) {
+                (Some(left), Some(right)) if descending => right.cmp(left),
+                (Some(left), Some(right)) => left.cmp(right),
                 (None, None) => Ordering::Equal,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
             };
-            let order = if descending { order.reverse() } else { order };
             order.then_with(|| left_id.cmp(right_id))
         });
         let view = View { properties, ..View::default() };
-        let results: Vec<Value> = found.iter().skip(after).take(limit).map(|(id, row)| self.render(kind, id, row, &view)).collect();
+        let results: Vec<Value> = keyed.iter().skip(after).take(limit).map(|(_, id, row)| self.render(kind, id, row, &view)).collect();
         let next = after + results.len();
-        let mut answer = json!({"total": found.len(), "results": results});
-        if next < found.len()
+        let mut answer = json!({"total": keyed.len(), "results": results});
+        if next < keyed.len()
             && let Some(map) = answer.as_object_mut()
         {
             map.insert("paging".to_owned(), json!({"next": {"after": next.to_string()}}));

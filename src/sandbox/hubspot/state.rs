@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::sandbox::hubspot::furniture;
+use crate::sandbox::hubspot::ids::uuid;
 use crate::sandbox::hubspot::kinds;
 use crate::sandbox::hubspot::limits::Limits;
-use crate::sandbox::hubspot::oauth::Auth;
 use crate::sandbox::hubspot::options::HubSpotOptions;
-use crate::sandbox::hubspot::pipelines;
+use crate::sandbox::hubspot::tokens::Auth;
 use crate::sandbox::hubspot::values::stamp;
 use crate::sandbox::store::{Changed, Row, Tables};
 
@@ -54,6 +54,9 @@ impl Kind {
     }
 }
 
+/// Until when a row that was replaced still shows, in milliseconds since 1970; `None` for a record that was not there.
+pub(crate) type Stale = (i64, Option<Row>);
+
 /// The account.
 #[derive(Debug)]
 pub(crate) struct HubSpot {
@@ -71,7 +74,7 @@ pub(crate) struct HubSpot {
     options_saved: HubSpotOptions,
     pub(crate) limits: Limits,
     /// What the search index still shows: by record, rows that a write replaced, and until when they show.
-    pub(crate) stale: HashMap<(String, String), Vec<(i64, Option<Row>)>>,
+    pub(crate) stale: HashMap<(String, String), Vec<Stale>>,
     pub(crate) actor: Actor,
     pub(crate) now: Timestamp,
 }
@@ -99,8 +102,13 @@ struct OwnedLine {
 /// Record ids have eleven digits: more than fit into 32 bits, and their order as texts is that of the numbers.
 const FIRST_RECORD: u64 = 30_000_000_000;
 
+/// The members of an object as a row.
 pub(crate) fn row(fields: Value) -> Row {
-    Row { fields: fields.as_object().cloned().unwrap_or_default(), deleted: false }
+    let fields = match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    Row { fields, deleted: false }
 }
 
 impl HubSpot {
@@ -145,21 +153,14 @@ impl HubSpot {
         for (from, to, id, inverse, name, label) in kinds::ASSOCIATIONS {
             self.add_association_type("HUBSPOT_DEFINED", (from, to), (*id, *inverse), name, *label, None);
         }
-        for (kind, id, pipeline) in pipelines::furniture(&stamp(now.as_millisecond())) {
+        for (kind, id, pipeline) in furniture::pipelines(&stamp(now.as_millisecond())) {
             self.tables.put(&format!("pl/{kind}"), id, Some(row(pipeline)));
         }
-        for (id, user, email, first, last, archived) in [
-            ("41629779", 9_586_504, "ada@sandbox.example", "Ada", "Admin", false),
-            ("41629780", 9_586_505, "sam@sandbox.example", "Sam", "Seller", false),
-            ("41629781", 9_586_506, "gone@sandbox.example", "Gone", "Formerly", true),
-        ] {
-            let owner = json!({"id": id, "email": email, "type": "PERSON", "firstName": first, "lastName": last,
-                "userId": if archived { Value::Null } else { json!(user) }, "userIdIncludingInactive": user, "createdAt": epoch, "updatedAt": epoch,
-                "archived": archived, "teams": [{"id": "178588", "name": "Sales", "primary": true}]});
+        for (id, owner) in furniture::owners(&epoch) {
             self.tables.put("owner", id, Some(row(owner)));
         }
         let guid = self.uuid("form");
-        self.tables.put("form", &guid, Some(row(crate::sandbox::hubspot::forms::contact_form(&guid, &epoch))));
+        self.tables.put("form", &guid, Some(row(furniture::contact_form(&guid, &epoch))));
     }
 
     pub(crate) fn add_properties(&mut self, id: &str, singular: &str, at: &str) {
@@ -341,11 +342,4 @@ impl HubSpot {
         self.committed();
         Ok(())
     }
-}
-
-pub(crate) fn uuid(seed: u64, what: &str, number: u64) -> String {
-    let digest = Sha256::digest(format!("{seed}:{what}:{number}"));
-    let text = crate::webhook::signature::hex(digest.as_slice());
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }

@@ -4,11 +4,10 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::call::Reply;
-use crate::sandbox::hubspot::account::created;
 use crate::sandbox::hubspot::errors::{Answer, Refusal, object, only, text};
-use crate::sandbox::hubspot::oauth::Bearer;
-use crate::sandbox::hubspot::router::{Ask, inputs, no_content};
+use crate::sandbox::hubspot::router::{Ask, created, inputs, no_content};
 use crate::sandbox::hubspot::state::{HubSpot, Kind, row};
+use crate::sandbox::hubspot::tokens::Bearer;
 use crate::sandbox::hubspot::values::{is_email, millis, stamp};
 use crate::sandbox::store::Row;
 

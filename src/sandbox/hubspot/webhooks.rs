@@ -7,11 +7,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::call::Reply;
-use crate::sandbox::hubspot::account::created;
 use crate::sandbox::hubspot::errors::{Answer, Refusal, object, only, text};
 use crate::sandbox::hubspot::happenings::{Happening, What, number};
 use crate::sandbox::hubspot::options::HubSpotSignature;
-use crate::sandbox::hubspot::router::{Ask, inputs, no_content};
+use crate::sandbox::hubspot::router::{Ask, created, inputs, no_content};
 use crate::sandbox::hubspot::state::{HubSpot, row};
 use crate::sandbox::hubspot::values::stamp;
 use crate::sandbox::store::Row;
