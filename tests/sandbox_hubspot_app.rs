@@ -11,9 +11,13 @@
 
 mod portal;
 
+use std::sync::Mutex;
+
 use base64::Engine as _;
-use crm_sync::http::HttpErrorKind;
+use bytes::Bytes;
+use crm_sync::http::{Body, HttpError, HttpErrorKind, HttpTransport};
 use crm_sync::sandbox::{Fault, FaultKind, HubSpotDelivery, HubSpotTrouble};
+use futures_util::FutureExt;
 use portal::{Answer, Portal};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -486,4 +490,52 @@ fn the_journal_is_read_by_offset_for_three_days() {
     assert_eq!(file(&app.get(&format!("{base}/latest")))[0]["action"], "SNAPSHOT");
     portal.pass(3 * 86_400);
     assert_eq!(portal.app().get(&format!("{base}/earliest")).status, 204);
+}
+
+/// A receiver that answers with its status and remembers what came.
+#[derive(Debug)]
+struct Hook {
+    status: u16,
+    seen: Mutex<Vec<http::Request<Bytes>>>,
+}
+
+#[async_trait::async_trait]
+impl HttpTransport for Hook {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, HttpError> {
+        self.seen.lock().unwrap().push(request);
+        Ok(http::Response::builder().status(self.status).body(Body::from_bytes(Bytes::new())).unwrap())
+    }
+}
+
+#[test]
+fn webhooks_go_out_through_a_transport() {
+    let portal = Portal::new();
+    subscribed(&portal, &[json!({"eventType": "contact.creation", "active": true})]);
+    portal.contact("a@x.test");
+    let deaf = Hook { status: 400, seen: Mutex::default() };
+    assert_eq!(portal.sandbox.send_webhooks(&deaf).now_or_never().unwrap().unwrap(), 0);
+    assert_eq!(portal.sandbox.send_webhooks(&deaf).now_or_never().unwrap().unwrap(), 0);
+    assert_eq!(deaf.seen.lock().unwrap().len(), 1, "not again at once");
+    portal.pass(100);
+    let hook = Hook { status: 200, seen: Mutex::default() };
+    assert_eq!(portal.sandbox.send_webhooks(&hook).now_or_never().unwrap().unwrap(), 1);
+    let seen = hook.seen.lock().unwrap();
+    assert_eq!((seen[0].method().as_str(), seen[0].uri().to_string().as_str()), ("POST", "https://hook.test/in?x=%3A"));
+    assert_eq!(seen[0].headers()["content-type"], "application/json");
+    assert!(seen[0].headers().contains_key("x-hubspot-signature-v3"));
+    portal.pass(86_400);
+    assert!(portal.sandbox.hubspot_deliveries().is_empty());
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let portal = Portal::new();
+    subscribed(&portal, &[json!({"eventType": "contact.creation", "active": true})]);
+    portal.contact("a@x.test");
+    let printed = format!("{:?} {:?} {:?}", portal.access, portal.sandbox.hubspot_deliveries(), portal.sandbox);
+    let access = &portal.access;
+    for secret in [&access.access_token, &access.client_secret, &access.refresh_token, &access.developer_api_key] {
+        assert!(!secret.is_empty() && !printed.contains(secret.as_str()));
+    }
+    assert!(!printed.contains("contact.creation"));
 }
