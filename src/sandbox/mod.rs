@@ -28,6 +28,11 @@
 //! `POST undelete/{object}/{id}` and `DELETE recycle_bin`; `POST convert` converts a lead (a [`Conversion`] as JSON); `GET`,
 //! `POST` and `DELETE automations` are the org's validation rules and triggers (an [`Automation`] as JSON).
 //!
+//! The HubSpot face answers at the root (`/crm/...`, `/oauth/...`, `/submissions/...` and so on) and below `/hubspot`; below
+//! `/_sandbox/hubspot/` are its `options` ([`HubSpotOptions`]), `tokens` and `installation` (`DELETE` ends them), the `webhooks`
+//! that wait, `records/{object}[/{id}]` and `POST restore/{object}/{id}`. Its records are written under the limits real accounts
+//! have: five searches in a second, an index that follows writes late. The host's clock refills them.
+//!
 //! Bulk jobs move as the host's clock does, at the pace of [`BulkOptions`]; with every time at zero a job is done when it is next
 //! looked at.
 //!
@@ -42,7 +47,9 @@ mod call;
 mod courier;
 mod encoding;
 mod fault;
+mod hubspot;
 mod log;
+mod portal;
 #[cfg(feature = "sandbox-pubsub")]
 mod pubsub;
 mod salesforce;
@@ -53,6 +60,8 @@ mod world;
 
 pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
+pub use hubspot::{HubSpotDelivery, HubSpotOptions, HubSpotSignature, HubSpotTrouble};
+pub use portal::HubSpotAccess;
 #[cfg(feature = "sandbox-pubsub")]
 pub use pubsub::PubSub;
 pub use salesforce::{

@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::sandbox::api::RequestRecord;
 use crate::sandbox::call::{Call, Reply};
 use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
+use crate::sandbox::hubspot::HubSpot;
 use crate::sandbox::log::Log;
 use crate::sandbox::salesforce::{Held, Polled, Salesforce};
 
@@ -24,6 +25,7 @@ const ROWS_AT_ONCE: usize = 40_000;
 /// A vendor's part of the world. A new face gets a variant here and a field in [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
+    HubSpot,
     Salesforce,
 }
 
@@ -34,6 +36,14 @@ impl Face {
             && rest.starts_with('/')
         {
             return Some((Self::Salesforce, rest));
+        }
+        if let Some(rest) = path.strip_prefix("/hubspot")
+            && rest.starts_with('/')
+        {
+            return Some((Self::HubSpot, rest));
+        }
+        if HubSpot::owns(path) {
+            return Some((Self::HubSpot, path));
         }
         Salesforce::owns(path).then_some((Self::Salesforce, path))
     }
@@ -52,6 +62,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct World {
     seed: u64,
+    pub(crate) hubspot: HubSpot,
     pub(crate) salesforce: Salesforce,
     pub(crate) faults: Faults,
     pub(crate) requests: VecDeque<RequestRecord>,
@@ -62,7 +73,8 @@ impl World {
     pub(crate) fn new(seed: u64, now: Timestamp) -> Self {
         let mut salesforce = Salesforce::new(seed, now);
         salesforce.committed();
-        Self { seed, salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
+        let hubspot = HubSpot::new(seed, now);
+        Self { seed, hubspot, salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
     }
 
     /// The world that `log` tells of, and the log made short.
@@ -72,6 +84,9 @@ impl World {
             if let Some(part) = line.get_mut("salesforce") {
                 world.salesforce.replay(now, part.take())?;
             }
+            if let Some(part) = line.get_mut("hubspot") {
+                world.hubspot.replay(part.take())?;
+            }
         }
         log.compact(&world.snapshot()?)?;
         world.log = Some(log);
@@ -79,8 +94,9 @@ impl World {
     }
 
     fn snapshot(&self) -> Result<Value> {
-        let part = self.salesforce.snapshot().ok_or_else(|| Error::internal("the world does not serialise"))?;
-        Ok(json!({"salesforce": part}))
+        let failed = || Error::internal("the world does not serialise");
+        let (salesforce, hubspot) = (self.salesforce.snapshot().ok_or_else(failed)?, self.hubspot.snapshot().ok_or_else(failed)?);
+        Ok(json!({"salesforce": salesforce, "hubspot": hubspot}))
     }
 
     /// Back to the beginning, script, requests and log too.
@@ -98,18 +114,29 @@ impl World {
     /// Makes what has changed last; if that fails, it has not happened.
     pub(crate) fn commit(&mut self) -> Result<()> {
         self.salesforce.publish();
-        if !self.salesforce.is_dirty() {
-            return Ok(());
+        self.hubspot.publish();
+        let salesforce = self.salesforce.is_dirty();
+        if let Some(log) = &mut self.log {
+            let mut line = Map::new();
+            if let Some(part) = salesforce.then(|| self.salesforce.pending()).flatten() {
+                line.insert("salesforce".to_owned(), part);
+            }
+            if let Some(part) = self.hubspot.pending() {
+                line.insert("hubspot".to_owned(), part);
+            }
+            if !line.is_empty()
+                && let Err(error) = log.append(&Value::Object(line))
+            {
+                self.salesforce.discarded();
+                self.hubspot.discarded();
+                return Err(error);
+            }
         }
-        if let Some(log) = &mut self.log
-            && let Some(part) = self.salesforce.pending()
-            && let Err(error) = log.append(&json!({"salesforce": part}))
-        {
-            self.salesforce.discarded();
-            return Err(error);
+        self.hubspot.committed();
+        if salesforce {
+            self.salesforce.committed();
+            self.salesforce.events.wake();
         }
-        self.salesforce.committed();
-        self.salesforce.events.wake();
         Ok(())
     }
 
@@ -131,7 +158,9 @@ impl World {
     pub(crate) fn run(&mut self, face: Face, call: &mut Call, fault: Option<&FaultKind>) -> Result<Outcome, Box<Held>> {
         // What cannot be kept shows when the request's own changes are committed.
         let advanced = self.advance(call.now);
+        let own = if face == Face::HubSpot { self.hubspot.early(call, fault) } else { None };
         let early = match fault {
+            _ if own.is_some() => own,
             Some(FaultKind::DropBefore) => {
                 self.remember(call, 0);
                 return Ok(Outcome::Dropped);
@@ -175,6 +204,7 @@ impl World {
         let reply = match early {
             Some(reply) => reply,
             None => match face {
+                Face::HubSpot => self.hubspot.handle(call),
                 Face::Salesforce if Salesforce::streams(&call.path) => match self.salesforce.cometd(call) {
                     Polled::Held(held) => return Err(held),
                     Polled::Reply(reply) => reply,
