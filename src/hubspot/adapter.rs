@@ -14,8 +14,9 @@ use crate::adapter::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::hubspot::batch::Input;
-use crate::hubspot::client::HubSpot;
+use crate::hubspot::client::{HubSpot, in_the_way};
 use crate::hubspot::dialect::plain;
+use crate::hubspot::entity::{COMPANIES, CONTACTS, is};
 use crate::hubspot::record::HubSpotRecord;
 use crate::hubspot::search::ID;
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId, Version};
@@ -29,7 +30,7 @@ fn written(row: HubSpotRecord, created: Option<bool>) -> Written {
 }
 
 fn is_contacts(entity: &Entity) -> bool {
-    matches!(entity.as_str(), "contacts" | "contact" | "0-1")
+    is(entity, &CONTACTS)
 }
 
 fn no_switches(options: &WriteOptions) -> Result<()> {
@@ -43,7 +44,7 @@ fn no_switches(options: &WriteOptions) -> Result<()> {
 }
 
 fn key_works(entity: &Entity, key: &ExternalKey) -> Result<()> {
-    if key.field == "domain" && matches!(entity.as_str(), "companies" | "company" | "0-2") {
+    if key.field == "domain" && is(entity, &COMPANIES) {
         let error = Error::unsupported("domain is not unique in hubspot: companies are upserted by a unique property of your own");
         return Err(error.during("upsert").on(entity));
     }
@@ -102,9 +103,7 @@ impl CrmAdapter for HubSpot {
             let (row, new) = self.upsert_by_email(&key.value, fields).await.map_err(|error| error.during("upsert"))?;
             return Ok(written(row, Some(new)));
         }
-        let outcome = self.batch(entity, "upsert", &[Input::upsert(&key.field, &key.value, fields)?]).await;
-        let row = outcome.into_iter().next().unwrap_or_else(|| Err(Error::internal("an upsert got no outcome")))?;
-        Ok(written(row, None))
+        Ok(written(self.upsert_by(entity, &key.field, &key.value, fields).await?, None))
     }
 
     async fn bulk(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<Vec<BulkOutcome>> {
@@ -156,6 +155,7 @@ fn groups(ops: &[BulkOp]) -> Vec<Vec<usize>> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for (at, op) in ops.iter().enumerate() {
         let (field, subject) = match op {
+            BulkOp::Upsert { key, .. } if key.field == ID => (ID, Some(key.value.clone())),
             BulkOp::Upsert { key, .. } => (key.field.as_str(), Some(format!("{}\u{0}{}", key.field, key.value.to_lowercase()))),
             BulkOp::Update { id, .. } | BulkOp::Delete { id } => ("", Some(id.to_string())),
             BulkOp::Create { .. } => ("", None),
@@ -279,7 +279,7 @@ impl HubSpot {
             outcomes.push(match row {
                 Some(Ok(row)) => Ok(written(row, Some(!there))),
                 // Somebody was faster.
-                Some(Err(error)) if !there && error.kind() == ErrorKind::Duplicate => match error.duplicates().first() {
+                Some(Err(error)) if !there && in_the_way(&error).is_some() => match in_the_way(&error) {
                     Some(id) => HubSpot::update(self, entity, None, id.as_str(), fields).await.map(|row| written(row, Some(false))),
                     None => Err(error),
                 },

@@ -13,7 +13,7 @@ use crate::hubspot::dialect::{Complaint, plain};
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::Paging;
 use crate::model::{Entity, RecordId};
-use crate::rest::Call;
+use crate::rest::{Answer, Call};
 
 /// A type of association.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -45,6 +45,10 @@ impl AssociationType {
         self.category == "HUBSPOT_DEFINED" && matches!(self.type_id, 1 | 2 | 5 | 6 | 25 | 26)
     }
 
+    pub(super) fn body(&self) -> Value {
+        json!({ "associationCategory": self.category, "associationTypeId": self.type_id })
+    }
+
     fn same(&self, other: &Self) -> bool {
         self.type_id == other.type_id && self.category == other.category
     }
@@ -58,6 +62,52 @@ pub struct Associated {
     pub id: RecordId,
     /// How it is associated.
     pub types: Vec<AssociationType>,
+}
+
+/// An association that a record is made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewAssociation {
+    /// The other record.
+    pub to: RecordId,
+    /// How; at least one.
+    pub types: Vec<AssociationType>,
+}
+
+impl NewAssociation {
+    /// With these types.
+    pub fn new(to: impl Into<RecordId>, types: Vec<AssociationType>) -> Self {
+        Self { to: to.into(), types }
+    }
+
+    /// With the plain type between two standard objects.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if one is a custom object: its types are the account's own, see [`HubSpot::association_types`].
+    pub fn plain(from: &Entity, to: &Entity, id: impl Into<RecordId>) -> Result<Self> {
+        let kind = AssociationType::plain(from, to)
+            .ok_or_else(|| Error::config(format!("hubspot has no type of its own between {from} and {to}; read the account's")))?;
+        Ok(Self::new(id, vec![kind]))
+    }
+
+    pub(super) fn body(&self) -> Result<Value> {
+        if self.types.is_empty() {
+            return Err(Error::config("an association needs a type"));
+        }
+        let types: Vec<Value> = self.types.iter().map(AssociationType::body).collect();
+        Ok(json!({ "to": { "id": self.to.as_str() }, "types": types }))
+    }
+}
+
+/// Finds an error inside an answer that calls itself a success.
+pub(super) fn inside(answer: &Answer, from: &Entity) -> Result<()> {
+    if answer.bytes().is_empty() {
+        return Ok(());
+    }
+    match answer.json::<Errors>()?.errors.first() {
+        Some(complaint) => Err(complaint.error(None).during("associate").on(from)),
+        None => Ok(()),
+    }
 }
 
 #[derive(Deserialize)]
@@ -103,7 +153,7 @@ impl HubSpot {
                 path = format!("{path}&after={}", segment(after));
             }
             let rows: Rows =
-                self.rest.send(&Call::get("associations", path)).await.and_then(|answer| answer.json()).map_err(|error| error.on(from))?;
+                self.send(&Call::get("associations", path)).await.and_then(|answer| answer.json()).map_err(|error| error.on(from))?;
             for row in rows.results {
                 let Some(id) = plain(&row.to_object_id).map(RecordId::new) else { continue };
                 match found.iter_mut().find(|known| known.id == id) {
@@ -126,7 +176,7 @@ impl HubSpot {
     pub async fn association_types(&self, from: &Entity, to: &Entity) -> Result<Vec<AssociationType>> {
         let path = format!("{}/labels", self.config.api_version.associations(from.as_str(), to.as_str()));
         let labels: Labels =
-            self.rest.send(&Call::get("associations", path)).await.and_then(|answer| answer.json()).map_err(|error| error.on(from))?;
+            self.send(&Call::get("associations", path)).await.and_then(|answer| answer.json()).map_err(|error| error.on(from))?;
         Ok(labels.results)
     }
 
@@ -141,7 +191,7 @@ impl HubSpot {
     /// See [`HubSpot`].
     pub async fn associate_default(&self, from: (&Entity, &RecordId), to: (&Entity, &RecordId)) -> Result<()> {
         let call = Call::new("associate", http::Method::PUT, self.pair_path(from, to, "/default"));
-        self.rest.send(&call).await.map(|_| ()).map_err(|error| error.on(from.0))
+        self.send(&call).await.map(|_| ()).map_err(|error| error.on(from.0))
     }
 
     /// The plain association of many pairs, 100 for each request. Repeatable.
@@ -154,13 +204,8 @@ impl HubSpot {
             let inputs: Vec<Value> =
                 chunk.iter().map(|(one, other)| json!({ "from": { "id": one.as_str() }, "to": { "id": other.as_str() } })).collect();
             let call = Call::post("associate", path.clone()).json(&json!({ "inputs": inputs }))?;
-            let answer = self.rest.send(&call).await.map_err(|error| error.on(from))?;
-            if answer.bytes().is_empty() {
-                continue;
-            }
-            if let Some(complaint) = answer.json::<Errors>()?.errors.first() {
-                return Err(complaint.error(None).during("associate").on(from));
-            }
+            let answer = self.send(&call).await.map_err(|error| error.on(from))?;
+            inside(&answer, from)?;
         }
         Ok(())
     }
@@ -194,10 +239,9 @@ impl HubSpot {
         if all.len() == before {
             return Ok(false);
         }
-        let body: Vec<Value> =
-            all.iter().map(|kind| json!({ "associationCategory": kind.category, "associationTypeId": kind.type_id })).collect();
+        let body: Vec<Value> = all.iter().map(AssociationType::body).collect();
         let call = Call::new("associate", http::Method::PUT, self.pair_path(from, to, "")).json(&body)?;
-        self.rest.send(&call).await.map(|_| true).map_err(|error| error.on(from.0))
+        self.send(&call).await.map(|_| true).map_err(|error| error.on(from.0))
     }
 
     /// Ends every association of a pair. One that is gone is success.
@@ -205,7 +249,7 @@ impl HubSpot {
     /// # Errors
     /// See [`HubSpot`].
     pub async fn dissociate(&self, from: (&Entity, &RecordId), to: (&Entity, &RecordId)) -> Result<()> {
-        match self.rest.send(&Call::delete("dissociate", self.pair_path(from, to, ""))).await {
+        match self.send(&Call::delete("dissociate", self.pair_path(from, to, ""))).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.on(from.0)),

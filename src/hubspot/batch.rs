@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hubspot::client::{BATCH_LIMIT, HubSpot};
+use crate::hubspot::entity::{CONTACTS, is};
 use crate::hubspot::record::{HubSpotRecord, Listing};
 use crate::hubspot::values::encode;
 use crate::model::{Entity, Fields};
@@ -94,6 +95,11 @@ impl HubSpot {
                 }
             }
         }
+        for (input, outcome) in inputs.iter().zip(&outcomes) {
+            if let Some(Ok(row)) = outcome {
+                self.mark(entity, &row.id, &input.properties);
+            }
+        }
         let missing = || Err(Error::internal("an input of a batch got no outcome").during(verb).on(entity));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
@@ -101,7 +107,21 @@ impl HubSpot {
     async fn batch_call(&self, entity: &Entity, verb: &'static str, inputs: &[Input], run: &[usize]) -> Result<Listing> {
         let bodies: Vec<Value> = run.iter().filter_map(|at| Some(inputs.get(*at)?.body(*at))).collect();
         let call = Call::post(verb, format!("{}/batch/{verb}", self.objects(entity))).json(&json!({ "inputs": bodies }))?;
-        self.rest.send(&call).await?.json()
+        self.send(&call).await?.json()
+    }
+
+    /// Makes the record that has `value` in the unique property `property`, or changes it. One request; repeatable.
+    ///
+    /// # Errors
+    /// See [`HubSpot`]; [`ErrorKind::Unsupported`] for the emails of contacts, whose upsert would clear what `fields` leave out:
+    /// use [`HubSpot::upsert_by_email`].
+    pub async fn upsert_by(&self, entity: &Entity, property: &str, value: &str, fields: &Fields) -> Result<HubSpotRecord> {
+        if property == "email" && is(entity, &CONTACTS) {
+            let error = Error::unsupported("an upsert of contacts by email does not update partially; use upsert_by_email");
+            return Err(error.during("upsert").on(entity));
+        }
+        let mut rows = self.batch(entity, "upsert", &[Input::upsert(property, value, fields)?]).await;
+        rows.pop().unwrap_or_else(|| Err(Error::internal("an upsert got no outcome")))
     }
 
     /// The records with these ids, or with these values of `property`; those that do not exist are left out. The order is
@@ -124,7 +144,7 @@ impl HubSpot {
                 object.insert("idProperty".to_owned(), json!(property));
             }
             let call = Call::post("get", format!("{}/batch/read", self.objects(entity))).read_only().json(&body)?;
-            let listing: Listing = self.rest.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
+            let listing: Listing = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
             let errors = listing.errors.iter().map(|complaint| complaint.error(None));
             if let Some(error) = errors.into_iter().find(|error| error.kind() != ErrorKind::NotFound) {
                 return Err(error.during("get").on(entity));
@@ -142,7 +162,7 @@ impl HubSpot {
         for chunk in ids.chunks(BATCH_LIMIT) {
             let inputs: Vec<Value> = chunk.iter().map(|id| json!({ "id": id })).collect();
             let call = Call::post("delete", format!("{}/batch/archive", self.objects(entity))).json(&json!({ "inputs": inputs }))?;
-            self.rest.send(&call).await.map_err(|error| error.on(entity))?;
+            self.send(&call).await.map_err(|error| error.on(entity))?;
         }
         Ok(())
     }

@@ -2,24 +2,32 @@
 //!
 //! Each page asks for records changed at or after the last one seen, in that order, and leaves out those seen at that instant:
 //! no offsets, so that neither the ceiling of 10,000 nor rows that move while they are read lose any. An instant that fills a
-//! whole page is read by id. A poll that begins a minute or more after a drained one reaches back two minutes, because the
-//! index lags: rows may come twice. Remove repeats by (id, version).
+//! whole page is read by id. The index lags behind writes, so a change may show up behind the last one read. Where reading came
+//! within three minutes of now is kept, and once a minute the feed goes back there: rows may come several times. Remove repeats
+//! by (id, version).
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{ChangeFeed, Since};
 use crate::error::{Error, Result};
 use crate::hubspot::client::HubSpot;
+use crate::hubspot::entity::{created_property, modified_property};
 use crate::hubspot::filter::{Filter, Group};
 use crate::hubspot::record::HubSpotRecord;
 use crate::hubspot::search::ID;
-use crate::model::{Change, ChangeKind, Entity, Version, parse_datetime};
+use crate::model::{Change, ChangeKind, Version, parse_datetime};
 use crate::query::{Cursor, Page};
 
 const PAGE: u64 = 200;
-const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
-const PAUSE: SignedDuration = SignedDuration::from_mins(1);
+/// The index lags by up to a minute or so; clocks differ.
+const HORIZON: i64 = 180_000;
+/// Milliseconds between two looks back.
+const PAUSE: i64 = 60_000;
+/// Milliseconds between two passes over the recycle bin: its list is by id, so each pass reads all of it.
+const BIN_PAUSE: i64 = 300_000;
+/// Searches in one call while nothing new is found; into an instant and out of it takes two.
+const STEPS: usize = 4;
 /// Pages of the recycle bin read in one call while nothing new is found.
 const BIN_PAGES: usize = 10;
 
@@ -33,8 +41,12 @@ struct Position {
     seen: Vec<String>,
     /// Inside an instant: the last id read.
     inside: Option<String>,
-    /// When everything had been read, by the host's clock.
-    drained: Option<i64>,
+    /// Everything there was has been read.
+    drained: bool,
+    /// From here on something may have been hidden by the lag.
+    risk: Option<i64>,
+    /// When the feed last went back, by the host's clock.
+    back: Option<i64>,
     /// Deletions are told from this time on.
     deleted_from: i64,
     /// The pass over the recycle bin: its token; empty at its start.
@@ -43,18 +55,10 @@ struct Position {
     passed: Option<i64>,
 }
 
-/// The property that holds the time of the last change.
-pub(super) fn modified_property(entity: &Entity) -> &'static str {
-    match entity.as_str() {
-        "contacts" | "contact" | "0-1" => "lastmodifieddate",
-        _ => "hs_lastmodifieddate",
-    }
-}
-
 impl HubSpot {
     pub(super) async fn changes_page(&self, feed: &ChangeFeed) -> Result<Page<Change>> {
         let now = self.host.now().as_millisecond();
-        let start = |at: i64| Position { at, deleted_from: at, ..Position::default() };
+        let start = |at: i64| Position { at, deleted_from: at, back: Some(now), ..Position::default() };
         let mut position = match &feed.since {
             Since::Start => start(0),
             Since::At(at) => start(at.as_millisecond()),
@@ -67,25 +71,28 @@ impl HubSpot {
             self.bin(feed, &mut position, &mut changes).await?;
             return page(changes, &position);
         }
-        let ago = |then: Option<i64>, pause: SignedDuration| then.is_none_or(|then| i128::from(now - then) >= pause.as_millis());
-        if position.drained.is_some() && ago(position.drained, PAUSE) {
-            position.at = position.at.saturating_sub(i64::try_from(OVERLAP.as_millis()).unwrap_or_default()).max(0);
+        let ago = |then: Option<i64>, pause: i64| then.is_none_or(|then| now.saturating_sub(then) >= pause);
+        if let Some(risk) = position.risk.filter(|_| position.drained && ago(position.back, PAUSE)) {
+            position.at = position.at.min(risk);
             position.seen.clear();
+            (position.risk, position.back) = (None, Some(now));
         }
-        let drained = self.scan(feed, &mut position, &mut changes).await?;
-        if drained {
-            if !changes.is_empty() || ago(position.drained, PAUSE) {
-                position.drained = Some(now);
+        for _ in 0..STEPS {
+            let before = position.at;
+            position.drained = self.scan(feed, &mut position, &mut changes).await?;
+            if position.risk.is_none() && position.at >= now - HORIZON {
+                position.risk = Some(before.max(now - HORIZON));
             }
-            if feed.deletes && ago(position.passed, PAUSE) {
-                position.passed = Some(now);
-                position.bin = Some(String::new());
-                if changes.is_empty() {
-                    self.bin(feed, &mut position, &mut changes).await?;
-                }
+            if position.drained || !changes.is_empty() {
+                break;
             }
-        } else {
-            position.drained = None;
+        }
+        if feed.deletes && position.drained && ago(position.passed, BIN_PAUSE) {
+            position.passed = Some(now);
+            position.bin = Some(String::new());
+            if changes.is_empty() {
+                self.bin(feed, &mut position, &mut changes).await?;
+            }
         }
         page(changes, &position)
     }
@@ -95,7 +102,9 @@ impl HubSpot {
         let stamp = modified_property(&feed.entity);
         let mut select = feed.select.clone();
         if !select.is_empty() {
-            select.extend([stamp.to_owned(), "createdate".to_owned()].into_iter().filter(|name| !feed.select.contains(name)));
+            select.extend(
+                [stamp.to_owned(), created_property(&feed.entity).to_owned()].into_iter().filter(|name| !feed.select.contains(name)),
+            );
         }
         let (filters, sort) = match &position.inside {
             None => (vec![Filter::new(stamp, "GTE", position.at.to_string())], stamp),
@@ -152,7 +161,7 @@ impl HubSpot {
 
     /// Reads on in the recycle bin until something new is found, up to [`BIN_PAGES`] pages.
     async fn bin(&self, feed: &ChangeFeed, position: &mut Position, changes: &mut Vec<Change>) -> Result<()> {
-        let from = position.deleted_from.saturating_sub(i64::try_from(OVERLAP.as_millis()).unwrap_or_default());
+        let from = position.deleted_from.saturating_sub(HORIZON);
         for _ in 0..BIN_PAGES {
             let Some(after) = position.bin.clone() else { return Ok(()) };
             let page = self.list(&feed.entity, &[], Some(after.as_str()).filter(|after| !after.is_empty()), 100, true).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use jiff::tz::{Offset, TimeZone};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::adapter::Capabilities;
 use crate::auth::TokenCache;
@@ -16,6 +16,8 @@ use crate::http::HttpTransport;
 use crate::hubspot::capabilities::capabilities;
 use crate::hubspot::config::HubSpotConfig;
 use crate::hubspot::dialect::HubSpotDialect;
+use crate::hubspot::echoes::OwnWrites;
+use crate::hubspot::limiter::{HubSpotLimiter, Lane};
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::{HubSpotRecord, Listing, Paging};
 use crate::hubspot::values::encode;
@@ -40,6 +42,7 @@ pub struct HubSpot {
     pub(super) capabilities: Arc<Capabilities>,
     pub(super) host: Host,
     transport: Arc<dyn HttpTransport>,
+    own: Option<Arc<OwnWrites>>,
 }
 
 impl fmt::Debug for HubSpot {
@@ -59,6 +62,33 @@ pub(super) struct Account {
     utc_offset_milliseconds: Option<i64>,
 }
 
+/// The record that stands for this one already, by its email. A conflict about another unique value does not count: that record
+/// may be somebody else's.
+pub(super) fn in_the_way(error: &Error) -> Option<&RecordId> {
+    let same = error.kind() == ErrorKind::Duplicate && error.code() == Some("CONFLICT");
+    error.duplicates().first().filter(|_| same)
+}
+
+/// Names as one comma-separated query value.
+pub(super) fn list(names: &[String]) -> String {
+    names.iter().map(|name| segment(name)).collect::<Vec<_>>().join(",")
+}
+
+/// An offset (`-05:00`), or a name if this program has a time zone database.
+fn zone(name: &str) -> Option<TimeZone> {
+    let offset = || {
+        let (sign, rest) = match name.split_at_checked(1)? {
+            ("+", rest) => (1, rest),
+            ("-", rest) => (-1, rest),
+            _ => return None,
+        };
+        let (hours, minutes) = rest.split_once(':')?;
+        let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
+        Offset::from_seconds(sign * seconds).ok().map(TimeZone::fixed)
+    };
+    TimeZone::get(name).ok().or_else(offset)
+}
+
 impl HubSpot {
     /// A connection. Nothing is sent yet.
     ///
@@ -66,12 +96,15 @@ impl HubSpot {
     /// [`ErrorKind::Config`] naming the option that is missing or cannot work.
     pub fn new(config: HubSpotConfig, transport: Arc<dyn HttpTransport>, host: Host) -> Result<Self> {
         let tokens = config.tokens(Arc::clone(&transport), host.clone(), None)?;
-        let dialect = HubSpotDialect::new(host.clone());
+        let dialect = HubSpotDialect::new(host.clone()).limited(HubSpotLimiter::new(host.clone()));
         if let Some(name) = &config.time_zone {
-            dialect.set_zone(TimeZone::get(name).map_err(|_| Error::config("the HubSpot time_zone is not a known IANA name"))?);
+            let zone = zone(name).ok_or_else(|| {
+                Error::config("the HubSpot time_zone is neither an offset (-05:00) nor an IANA name of this program's time zone database")
+            })?;
+            dialect.set_zone(zone, false);
         }
         let rest = Client::new(Arc::clone(&transport), tokens, dialect, Some(config.base()?)).pinned(true);
-        Ok(Self { rest, capabilities: Arc::new(capabilities()), config: Arc::new(config), host, transport })
+        Ok(Self { rest, capabilities: Arc::new(capabilities()), config: Arc::new(config), host, transport, own: None })
     }
 
     /// Keeps tokens in `cache`, so that they survive a restart and several processes renew one after the other.
@@ -80,12 +113,54 @@ impl HubSpot {
     /// As [`HubSpot::new`].
     pub fn with_token_cache(mut self, cache: Arc<dyn TokenCache>) -> Result<Self> {
         let tokens = self.config.tokens(Arc::clone(&self.transport), self.host.clone(), Some(cache))?;
-        let dialect = HubSpotDialect::new(self.host.clone());
-        if let Some(zone) = self.config.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok()) {
-            dialect.set_zone(zone);
-        }
+        let dialect = self.dialect().clone();
         self.rest = Client::new(Arc::clone(&self.transport), tokens, dialect, Some(self.config.base()?)).pinned(true);
         Ok(self)
+    }
+
+    /// Shares a limiter with other clients of the same account. Without it each client (and its clones) has one of its own.
+    ///
+    /// # Errors
+    /// As [`HubSpot::new`].
+    pub fn with_limiter(mut self, limiter: HubSpotLimiter) -> Result<Self> {
+        let dialect = self.dialect().clone().limited(limiter);
+        let tokens = Arc::clone(self.rest.tokens());
+        self.rest = Client::new(Arc::clone(&self.transport), tokens, dialect, Some(self.config.base()?)).pinned(true);
+        Ok(self)
+    }
+
+    /// Marks every write that succeeds in `own`, so that its echo is known when a webhook or the journal brings it back.
+    #[must_use]
+    pub fn with_own_writes(mut self, own: Arc<OwnWrites>) -> Self {
+        self.own = Some(own);
+        self
+    }
+
+    pub(super) fn mark(&self, entity: &Entity, id: &str, properties: &Map<String, Value>) {
+        if let Some(own) = &self.own {
+            own.sent(entity, id, properties, self.host.now());
+        }
+    }
+
+    pub(super) fn transport(&self) -> &Arc<dyn HttpTransport> {
+        &self.transport
+    }
+
+    /// The limiter, to be shared.
+    pub fn limiter(&self) -> Option<&HubSpotLimiter> {
+        self.dialect().limiter()
+    }
+
+    /// The only way out: takes a turn, sends, and tells the limiter of a refusal.
+    pub(super) async fn send(&self, call: &Call) -> Result<Answer> {
+        let Some(limiter) = self.dialect().limiter() else { return self.rest.send(call).await };
+        let lane = Lane::of(&call.path);
+        limiter.turn(lane).await.map_err(|error| error.not_applied().during(call.operation))?;
+        let answer = self.rest.send(call).await;
+        if let Err(error) = &answer {
+            limiter.refused(lane, error);
+        }
+        answer
     }
 
     /// The dialect, which knows the allowances.
@@ -99,22 +174,22 @@ impl HubSpot {
     /// See [`HubSpot`].
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let call = Call::new("call", method, path);
-        self.rest
-            .send(&match body {
-                Some(body) => call.json(body)?,
-                None => call,
-            })
-            .await
+        self.send(&match body {
+            Some(body) => call.json(body)?,
+            None => call,
+        })
+        .await
     }
 
     pub(super) async fn account(&self) -> Result<Account> {
-        let account: Account = self.rest.send(&Call::get("authenticate", self.config.api_version.account())).await?.json()?;
+        let account: Account = self.send(&Call::get("authenticate", self.config.api_version.account())).await?.json()?;
         if self.config.time_zone.is_none() {
-            let named = account.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
             let offset = account.utc_offset_milliseconds.and_then(|millis| i32::try_from(millis / 1000).ok());
             let offset = offset.and_then(|seconds| Offset::from_seconds(seconds).ok()).map(TimeZone::fixed);
-            if let Some(zone) = named.or(offset) {
-                self.rest.dialect().set_zone(zone);
+            match (account.time_zone.as_deref().and_then(zone), offset) {
+                (Some(zone), _) => self.dialect().set_zone(zone, false),
+                (None, Some(offset)) => self.dialect().set_zone(offset, true),
+                (None, None) => {}
             }
         }
         Ok(account)
@@ -124,11 +199,9 @@ impl HubSpot {
         self.config.api_version.objects(entity.as_str())
     }
 
-    fn row_path(&self, entity: &Entity, id: &str) -> Result<String> {
-        if id.is_empty() || id == "." || id == ".." {
-            return Err(Error::config("an empty or dotted id addresses another resource").on(entity));
-        }
-        Ok(format!("{}/{}", self.objects(entity), segment(id)))
+    pub(super) fn row_path(&self, entity: &Entity, id: &str) -> Result<String> {
+        let id = crate::rest::segment(id).ok_or_else(|| Error::config("an empty or dotted id addresses another resource").on(entity))?;
+        Ok(format!("{}/{id}", self.objects(entity)))
     }
 
     /// One record by id, or `None`. An empty `select` asks for HubSpot's default properties.
@@ -161,13 +234,13 @@ impl HubSpot {
             query.push(format!("idProperty={}", segment(property)));
         }
         if !select.is_empty() {
-            query.push(format!("properties={}", segment(&names)));
+            query.push(format!("properties={}", list(select)));
         }
         let mut path = self.row_path(entity, value)?;
         if !query.is_empty() {
             path = format!("{path}?{}", query.join("&"));
         }
-        match self.rest.send(&Call::get("get", path)).await {
+        match self.send(&Call::get("get", path)).await {
             Ok(answer) => answer.json().map(Some).map_err(|error| error.on(entity)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.on(entity)),
@@ -180,8 +253,23 @@ impl HubSpot {
     /// # Errors
     /// See [`HubSpot`]; [`ErrorKind::Duplicate`] with the record in the way, never retried.
     pub async fn create(&self, entity: &Entity, fields: &Fields) -> Result<HubSpotRecord> {
-        let call = Call::post("create", self.objects(entity)).json(&json!({ "properties": encode(fields)? }))?;
-        self.rest.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))
+        self.create_with(entity, encode(fields)?, None).await
+    }
+
+    pub(super) async fn create_with(
+        &self,
+        entity: &Entity,
+        properties: Map<String, Value>,
+        ties: Option<Vec<Value>>,
+    ) -> Result<HubSpotRecord> {
+        let body = match ties {
+            Some(ties) => json!({ "properties": properties, "associations": ties }),
+            None => json!({ "properties": properties }),
+        };
+        let call = Call::post("create", self.objects(entity)).json(&body)?;
+        let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
+        self.mark(entity, &row.id, &properties);
+        Ok(row)
     }
 
     /// Changes the given properties; null clears. Repeatable. With `property`, `id` is that unique property's value.
@@ -193,8 +281,11 @@ impl HubSpot {
         if let Some(property) = property {
             path = format!("{path}?idProperty={}", segment(property));
         }
-        let call = Call::patch("update", path).json(&json!({ "properties": encode(fields)? }))?;
-        self.rest.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))
+        let properties = encode(fields)?;
+        let call = Call::patch("update", path).json(&json!({ "properties": properties }))?;
+        let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
+        self.mark(entity, &row.id, &properties);
+        Ok(row)
     }
 
     /// Puts a record into the recycle bin. One that is gone already is deleted.
@@ -202,7 +293,7 @@ impl HubSpot {
     /// # Errors
     /// See [`HubSpot`].
     pub async fn archive(&self, entity: &Entity, id: &RecordId) -> Result<()> {
-        match self.rest.send(&Call::delete("delete", self.row_path(entity, id.as_str())?)).await {
+        match self.send(&Call::delete("delete", self.row_path(entity, id.as_str())?)).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.on(entity)),
@@ -226,18 +317,19 @@ impl HubSpot {
         self.create_or_update(&contacts, &whole).await
     }
 
-    /// Makes a record, or changes the one that a conflict names; true if it is new. One or two requests.
+    /// Makes a record, or changes the one that a conflict names (`Contact already exists. Existing ID: N`); true if it is new. One
+    /// or two requests.
     ///
     /// # Errors
-    /// See [`HubSpot`]; [`ErrorKind::Duplicate`] if the conflict names no record.
+    /// See [`HubSpot`]; [`ErrorKind::Duplicate`] if the conflict names no record, or is about a unique property of your own: then
+    /// the record in the way may be another one, and a person or a rule of yours has to say.
     pub async fn create_or_update(&self, entity: &Entity, fields: &Fields) -> Result<(HubSpotRecord, bool)> {
         match self.create(entity, fields).await {
             Ok(record) => Ok((record, true)),
-            Err(error) if error.kind() == ErrorKind::Duplicate => match error.duplicates().first() {
+            Err(error) => match in_the_way(&error) {
                 Some(id) => self.update(entity, None, id.as_str(), fields).await.map(|record| (record, false)),
                 None => Err(error),
             },
-            Err(error) => Err(error),
         }
     }
 
@@ -249,7 +341,7 @@ impl HubSpot {
     pub async fn merge(&self, entity: &Entity, primary: &RecordId, other: &RecordId) -> Result<HubSpotRecord> {
         let body = json!({ "primaryObjectId": primary.as_str(), "objectIdToMerge": other.as_str() });
         let call = Call::post("merge", format!("{}/merge", self.objects(entity))).json(&body)?;
-        self.rest.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))
+        self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))
     }
 
     /// A page of all records by ascending id, up to 100; without the search's ceiling and lag. For full loads.
@@ -274,10 +366,10 @@ impl HubSpot {
         }
         let long = names.len() > MAX_NAMES;
         if !long && !names.is_empty() {
-            path = format!("{path}&properties={}", segment(&names));
+            path = format!("{path}&properties={}", list(select));
         }
         let listing: Listing =
-            self.rest.send(&Call::get("list", path)).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
+            self.send(&Call::get("list", path)).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
         let next = Paging::after(listing.paging.as_ref()).map(Cursor::new);
         let rows = if long && !archived { self.filled(entity, listing.results, select).await? } else { listing.results };
         Ok(Page::new(rows, next, None))

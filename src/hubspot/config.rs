@@ -36,7 +36,7 @@ pub struct HubSpotConfig {
     /// Not usable: account API keys ended on 30 November 2022. Set, it is refused with a message that says so.
     #[serde(alias = "apiKey", deserialize_with = "secret")]
     pub api_key: Option<SecretString>,
-    /// The account (portal, hub) id; needed for form submissions only.
+    /// The account (portal, hub) id. Form submissions and the journal's subscriptions need it.
     #[serde(alias = "portalId", deserialize_with = "number_or_text")]
     pub portal_id: Option<String>,
     /// Default: 2026-03.
@@ -45,11 +45,15 @@ pub struct HubSpotConfig {
     /// Default: `https://api.hubapi.com`, for every region.
     #[serde(alias = "baseUrl")]
     pub base_url: String,
+    /// Where forms are submitted. Default: `https://api.hsforms.com`.
+    #[serde(alias = "formsUrl")]
+    pub forms_url: String,
     /// Default: `https://app.hubspot.com/oauth/authorize`.
     #[serde(alias = "authorizeUrl")]
     pub authorize_url: String,
-    /// The account's time zone (`US/Eastern`), at whose midnight the daily allowance comes back. Default: learned by
-    /// [`authenticate`](crate::adapter::CrmAdapter::authenticate), UTC until then.
+    /// The account's time zone, at whose midnight the daily allowance comes back: an offset (`-05:00`), or a name (`US/Eastern`)
+    /// in programs whose `jiff` has a time zone database. Default: the account's name or else its offset, learned by
+    /// [`authenticate`](crate::adapter::CrmAdapter::authenticate); UTC until then.
     #[serde(alias = "timeZone")]
     pub time_zone: Option<String>,
 }
@@ -66,10 +70,16 @@ impl Default for HubSpotConfig {
             portal_id: None,
             api_version: ApiVersion::default(),
             base_url: "https://api.hubapi.com".to_owned(),
+            forms_url: "https://api.hsforms.com".to_owned(),
             authorize_url: "https://app.hubspot.com/oauth/authorize".to_owned(),
             time_zone: None,
         }
     }
+}
+
+fn absolute(text: &str, option: &str) -> Result<Url> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+    url.ok_or_else(|| Error::config(format!("the HubSpot {option} must be an absolute http or https URL")))
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
@@ -121,6 +131,20 @@ impl HubSpotConfig {
         self
     }
 
+    /// Sets [`HubSpotConfig::portal_id`].
+    #[must_use]
+    pub fn portal_id(mut self, id: impl Into<String>) -> Self {
+        self.portal_id = Some(id.into());
+        self
+    }
+
+    /// Sets [`HubSpotConfig::forms_url`].
+    #[must_use]
+    pub fn forms_url(mut self, url: impl Into<String>) -> Self {
+        self.forms_url = url.into();
+        self
+    }
+
     /// Sets [`HubSpotConfig::time_zone`].
     #[must_use]
     pub fn time_zone(mut self, zone: impl Into<String>) -> Self {
@@ -138,16 +162,20 @@ impl HubSpotConfig {
     /// # Errors
     /// [`crate::error::ErrorKind::Config`] if the client id is missing or a URL is none.
     pub fn oauth(&self, transport: Arc<dyn HttpTransport>, host: Host) -> Result<OAuthClient> {
+        self.oauth_over(TokenEndpoint::new(transport), host)
+    }
+
+    pub(super) fn oauth_over(&self, endpoint_transport: TokenEndpoint, host: Host) -> Result<OAuthClient> {
         if self.client_id.is_empty() {
             return Err(Error::config("the HubSpot client_id is missing"));
         }
         let base = self.base()?;
         let base = base.as_str().trim_end_matches('/');
-        let path = self.api_version.token().replace("/v3/", "/v1/");
+        let path = self.api_version.token();
         let endpoint =
             |tail: &str| Url::parse(&format!("{base}{path}{tail}")).map_err(|_| Error::config("the HubSpot base_url is not a URL"));
         let authorize = Url::parse(&self.authorize_url).map_err(|_| Error::config("the HubSpot authorize_url is not a URL"))?;
-        let client = OAuthClient::new(Arc::new(TokenEndpoint(transport)), host, endpoint("")?, &self.client_id).authorize_url(authorize);
+        let client = OAuthClient::new(Arc::new(endpoint_transport), host, endpoint("")?, &self.client_id).authorize_url(authorize);
         let client = client.revoke_url(endpoint("/revoke")?).introspect_url(endpoint("/introspect")?);
         Ok(match &self.client_secret {
             Some(secret) => client.client_secret(secret.clone()),
@@ -156,11 +184,11 @@ impl HubSpotConfig {
     }
 
     pub(super) fn base(&self) -> Result<Url> {
-        let url = Url::parse(&self.base_url).map_err(|_| Error::config("the HubSpot base_url is not a URL"))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(Error::config("the HubSpot base_url must be an absolute http or https URL"));
-        }
-        Ok(url)
+        absolute(&self.base_url, "base_url")
+    }
+
+    pub(super) fn forms(&self) -> Result<Url> {
+        absolute(&self.forms_url, "forms_url")
     }
 
     pub(super) fn tokens(

@@ -3,7 +3,7 @@
 //! Every member of an error body is optional (developer guide, "Error handling"), so category, then policy, then status decide.
 //! Messages quote property values, so none is shown.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -15,8 +15,12 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, FieldError, Retry};
 use crate::host::Host;
+use crate::hubspot::limiter::HubSpotLimiter;
 use crate::model::RecordId;
 use crate::rest::{Dialect, Failure};
+
+/// How often a spent day is looked at again while its end is not sure.
+const PROBE: Duration = Duration::from_secs(900);
 
 /// One allowance of requests, as the newest answer told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +39,30 @@ struct Heard {
     burst: Option<RateWindow>,
     daily: Option<RateWindow>,
     zone: Option<TimeZone>,
+    /// The zone is an offset that summer time may have moved since.
+    offset_only: bool,
 }
 
-/// HubSpot's conventions, and the allowances it told last.
-#[derive(Debug)]
+/// HubSpot's conventions, and the allowances it told last. Clones share them.
+#[derive(Clone, Debug)]
 pub struct HubSpotDialect {
     host: Host,
-    heard: Mutex<Heard>,
+    heard: Arc<Mutex<Heard>>,
+    limiter: Option<HubSpotLimiter>,
 }
 
 impl HubSpotDialect {
     /// A dialect; `host` tells how long it is until the account's midnight.
     pub fn new(host: Host) -> Self {
-        Self { host, heard: Mutex::default() }
+        Self { host, heard: Arc::default(), limiter: None }
+    }
+
+    pub(super) fn limited(self, limiter: HubSpotLimiter) -> Self {
+        Self { limiter: Some(limiter), ..self }
+    }
+
+    pub(super) fn limiter(&self) -> Option<&HubSpotLimiter> {
+        self.limiter.as_ref()
     }
 
     /// The rolling ten-second window. Searches do not tell it.
@@ -60,13 +75,21 @@ impl HubSpotDialect {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).daily
     }
 
-    pub(super) fn set_zone(&self, zone: TimeZone) {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).zone = Some(zone);
+    pub(super) fn set_zone(&self, zone: TimeZone, offset_only: bool) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        (heard.zone, heard.offset_only) = (Some(zone), offset_only);
     }
 
     fn until_midnight(&self) -> Duration {
-        let zone = self.heard.lock().unwrap_or_else(PoisonError::into_inner).zone.clone().unwrap_or(TimeZone::UTC);
+        let (zone, unsure) = {
+            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            (heard.zone.clone().unwrap_or(TimeZone::UTC), heard.offset_only || heard.zone.is_none())
+        };
         let now = self.host.now();
+        // Midnight may have been put an hour early by summer time: the next one is a day too late.
+        if unsure && zone.to_datetime(now).hour() < 2 {
+            return PROBE;
+        }
         let midnight = zone.to_datetime(now).date().tomorrow().ok();
         let midnight = midnight.and_then(|day| zone.to_timestamp(day.to_datetime(Time::midnight())).ok());
         let wait = midnight.map_or(SignedDuration::from_hours(1), |midnight| midnight.duration_since(now));
@@ -118,6 +141,12 @@ impl Complaint {
         context.keys().flat_map(|name| self.context(name)).collect()
     }
 
+    /// `No company is associated with contact 1`: an answer, not a failure.
+    pub(super) fn says_none_associated(&self) -> bool {
+        let message = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        message.starts_with("no ") && message.contains(" associated with ")
+    }
+
     /// What was said about fields: the JSON list that stands inside the message, and `errors`.
     fn fields(&self) -> Vec<FieldError> {
         let mut fields: Vec<FieldError> = Vec::new();
@@ -138,7 +167,10 @@ impl Complaint {
             let code = item.get("code").or_else(|| item.get("errorType")).and_then(Value::as_str).map(ToOwned::to_owned);
             let names = item.pointer("/context/propertyName");
             let names = names.and_then(Value::as_array).into_iter().flatten().chain(names.filter(|name| name.is_string()));
-            for name in names.chain(item.get("in")).filter_map(Value::as_str) {
+            // Forms name it in the message: Error in 'fields.email'.
+            let message = item.get("message").and_then(Value::as_str).unwrap_or_default();
+            let quoted = message.split_once("'fields.").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name);
+            for name in names.chain(item.get("in")).filter_map(Value::as_str).chain(quoted) {
                 add(name.to_owned(), code.clone());
             }
         }
@@ -147,11 +179,15 @@ impl Complaint {
 
     /// The record in the way: `Contact already exists. Existing ID: 101`. The wording is no contract, the digits are.
     fn existing(&self) -> Option<RecordId> {
-        let message = self.message.as_deref()?;
-        let lower = message.to_ascii_lowercase();
-        let tail = message.get(lower.rfind("id").map_or(0, |at| at + 2)..)?;
-        let digits: String = tail.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-        (!digits.is_empty()).then(|| RecordId::new(digits))
+        // Only digits right after the word: a message may quote the value, which may be digits too.
+        let lower = self.message.as_deref()?.to_ascii_lowercase();
+        let found = lower.rmatch_indices("id").find_map(|(at, word)| {
+            let tail = lower.get(at + word.len()..)?.trim_start_matches([':', '=', '#', ' ', '"', '\'']);
+            let digits: String = tail.chars().take_while(char::is_ascii_digit).collect();
+            let whole = lower.get(at + word.len()..)?.starts_with(|c: char| !c.is_ascii_alphanumeric());
+            (whole && !digits.is_empty()).then_some(digits)
+        });
+        found.map(RecordId::new)
     }
 
     pub(super) fn error(&self, status: Option<StatusCode>) -> Error {
@@ -284,6 +320,9 @@ impl Dialect for HubSpotDialect {
         let window = number(headers, "x-hubspot-ratelimit-interval-milliseconds").unwrap_or(10_000);
         let burst = pair("x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining", Duration::from_millis(window));
         let daily = pair("x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining", Duration::from_secs(86_400));
+        if let (Some(limiter), Some(burst)) = (&self.limiter, burst) {
+            limiter.told(burst.max, burst.remaining, burst.window);
+        }
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.burst = burst.or(heard.burst);
         heard.daily = daily.or(heard.daily);

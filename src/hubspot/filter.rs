@@ -183,6 +183,18 @@ fn with_empty(field: &str, filter: Filter, empty: bool) -> Vec<Vec<Filter>> {
 
 fn leaf_filters(leaf: &Criteria, not: bool) -> Result<Vec<Vec<Filter>>> {
     match leaf {
+        // An empty text is no value.
+        Criteria::Compare { field, op, value } if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) => {
+            let empty = || vec![vec![Filter::new(field, "NOT_HAS_PROPERTY", None)]];
+            let filled = || vec![vec![Filter::new(field, "HAS_PROPERTY", None)]];
+            Ok(match (op, not) {
+                (Operator::Eq, false) | (Operator::Ne, true) => empty(),
+                (Operator::Eq, true) | (Operator::Ne, false) => filled(),
+                // Neither less nor greater.
+                (_, false) => Vec::new(),
+                (_, true) => vec![Vec::new()],
+            })
+        }
         Criteria::Compare { field, op, value } => {
             let value = text(field, value)?;
             let (operator, empty) = match (op, not) {
@@ -202,6 +214,9 @@ fn leaf_filters(leaf: &Criteria, not: bool) -> Result<Vec<Vec<Filter>>> {
         Criteria::In { field, values } => {
             if values.is_empty() {
                 return Ok(if not { vec![Vec::new()] } else { Vec::new() });
+            }
+            if values.iter().any(|value| value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())) {
+                return Err(Error::unsupported(format!("a list for {field} holds an empty value; ask for the empty field by itself")));
             }
             let texts: Vec<String> = values.iter().map(|value| text(field, value)).collect::<Result<_>>()?;
             if let [one] = texts.as_slice() {

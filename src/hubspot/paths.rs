@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+pub(super) use crate::rest::percent_encode as segment;
+
 /// A version of HubSpot's API. `v3` and `v4` are the same choice: objects are v3, associations v4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[non_exhaustive]
@@ -57,6 +59,35 @@ impl ApiVersion {
         }
     }
 
+    pub(super) fn pipelines(self, kind: &str) -> String {
+        match self {
+            Self::V3 => format!("/crm/v3/pipelines/{}", segment(kind)),
+            dated => format!("/crm/pipelines/{}/{}", dated.as_str(), segment(kind)),
+        }
+    }
+
+    pub(super) fn owners(self) -> String {
+        match self {
+            Self::V3 => "/crm/v3/owners".to_owned(),
+            dated => format!("/crm/owners/{}", dated.as_str()),
+        }
+    }
+
+    pub(super) fn schemas(self) -> String {
+        format!("/crm-object-schemas/{}/schemas", self.as_str())
+    }
+
+    /// One room of the webhooks journal: `journal`, `journal-local`, `subscriptions` or `snapshots`.
+    pub(super) fn journal(self, room: &str) -> String {
+        let version = if self == Self::V3 { "v4" } else { self.as_str() };
+        format!("/webhooks-journal/{room}/{version}")
+    }
+
+    /// App events, which exist under one dated path alone.
+    pub(super) fn app_events(self) -> &'static str {
+        "/integrators/timeline/2026-03/events"
+    }
+
     pub(super) fn account(self) -> String {
         format!("/account-info/{}/details", self.as_str())
     }
@@ -64,19 +95,6 @@ impl ApiVersion {
     pub(super) fn token(self) -> String {
         format!("/oauth/{}/token", self.as_str())
     }
-}
-
-/// A path segment or query value, percent-encoded but for what RFC 3986 leaves unreserved.
-pub(super) fn segment(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            let _infallible = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 #[cfg(test)]
@@ -91,6 +109,9 @@ mod tests {
         assert_eq!(ApiVersion::V3.associations("contacts", "companies"), "/crm/v4/associations/contacts/companies");
         assert_eq!(ApiVersion::V2026_03.associations("a", "b"), "/crm/associations/2026-03/a/b");
         assert_eq!(ApiVersion::V3.linked("contacts", "7"), "/crm/v4/objects/contacts/7/associations");
+        assert_eq!(ApiVersion::V3.journal("journal"), "/webhooks-journal/journal/v4");
+        assert_eq!(ApiVersion::V2026_09.owners(), "/crm/owners/2026-09");
+        assert_eq!(ApiVersion::V2026_03.schemas(), "/crm-object-schemas/2026-03/schemas");
         assert_eq!(segment("a/b?c@d"), "a%2Fb%3Fc%40d");
     }
 }

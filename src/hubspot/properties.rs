@@ -38,7 +38,8 @@ pub struct Property {
     pub kind: String,
     /// How it is shown: `text`, `select`, `checkbox` and others; each type has its own.
     pub field_type: String,
-    /// The group it is listed in; required.
+    /// The group it is listed in; required, but for the properties a custom object is made with.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub group_name: String,
     /// The choices of an enumeration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -166,7 +167,7 @@ impl HubSpot {
     /// See [`HubSpot`].
     pub async fn properties(&self, entity: &Entity) -> Result<Vec<Property>> {
         let call = Call::get("describe", self.config.api_version.properties(entity.as_str()));
-        let answer: Answer = self.rest.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
+        let answer: Answer = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
         Ok(answer.results)
     }
 
@@ -177,21 +178,37 @@ impl HubSpot {
     /// [`ErrorKind::Config`] for a definition that cannot work or an existing property of another type; see [`HubSpot`].
     pub async fn ensure_property(&self, entity: &Entity, wanted: &Property) -> Result<bool> {
         wanted.check().map_err(|error| error.during("provision").on(entity))?;
+        let path = format!("{}/{}", self.config.api_version.properties(entity.as_str()), segment(&wanted.name));
+        let known = match self.send(&Call::get("provision", path)).await {
+            Ok(answer) => Some(answer.json::<Property>()?),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.on(entity)),
+        };
+        self.bring_up(entity, wanted, known.as_ref()).await
+    }
+
+    /// Makes a property that is not `known`, or gives it the options it lacks.
+    pub(super) async fn bring_up(&self, entity: &Entity, wanted: &Property, known: Option<&Property>) -> Result<bool> {
         let base = self.config.api_version.properties(entity.as_str());
         let path = format!("{base}/{}", segment(&wanted.name));
-        let existing = match self.rest.send(&Call::get("provision", path.clone())).await {
-            Ok(answer) => answer.json::<Property>()?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                match self.rest.send(&Call::post("provision", base).json(wanted)?).await {
+        let raced: Property;
+        let existing = match known {
+            Some(known) => known,
+            None => {
+                if wanted.group_name.is_empty() {
+                    let message = format!("the property {:?} needs a group", wanted.name);
+                    return Err(Error::config(message).during("provision").on(entity));
+                }
+                match self.send(&Call::post("provision", base).json(wanted)?).await {
                     Ok(_) => return Ok(true),
                     // Somebody else was faster.
                     Err(error) if error.kind() == ErrorKind::Duplicate => {
-                        self.rest.send(&Call::get("provision", path.clone())).await?.json()?
+                        raced = self.send(&Call::get("provision", path.clone())).await?.json()?;
+                        &raced
                     }
                     Err(error) => return Err(error.on(entity)),
                 }
             }
-            Err(error) => return Err(error.on(entity)),
         };
         if existing.kind != wanted.kind || existing.has_unique_value != wanted.has_unique_value {
             let message = format!("the property {:?} exists with another type or uniqueness, which cannot be changed", wanted.name);
@@ -203,11 +220,57 @@ impl HubSpot {
         if options.len() == existing.options.len() {
             return Ok(false);
         }
-        self.rest
-            .send(&Call::patch("provision", path).json(&serde_json::json!({ "options": options }))?)
+        self.send(&Call::patch("provision", path).json(&serde_json::json!({ "options": options }))?)
             .await
             .map_err(|error| error.on(entity))?;
         Ok(true)
+    }
+
+    /// Changes label or group of a property.
+    ///
+    /// # Errors
+    /// See [`HubSpot`].
+    pub async fn update_property(&self, entity: &Entity, name: &str, label: Option<&str>, group: Option<&str>) -> Result<Property> {
+        let path = format!("{}/{}", self.config.api_version.properties(entity.as_str()), segment(name));
+        let mut body = serde_json::Map::new();
+        for (key, value) in [("label", label), ("groupName", group)] {
+            if let Some(value) = value {
+                body.insert(key.to_owned(), Value::from(value));
+            }
+        }
+        self.send(&Call::patch("provision", path).json(&body)?).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))
+    }
+
+    /// Archives a property. One that is gone is success.
+    ///
+    /// # Errors
+    /// See [`HubSpot`].
+    pub async fn delete_property(&self, entity: &Entity, name: &str) -> Result<()> {
+        let path = format!("{}/{}", self.config.api_version.properties(entity.as_str()), segment(name));
+        match self.send(&Call::delete("provision", path)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.on(entity)),
+        }
+    }
+
+    /// Makes a group of properties unless it exists. True if it is new. One or two requests; repeatable.
+    ///
+    /// # Errors
+    /// See [`HubSpot`].
+    pub async fn ensure_property_group(&self, entity: &Entity, name: &str, label: &str) -> Result<bool> {
+        let base = format!("{}/groups", self.config.api_version.properties(entity.as_str()));
+        match self.send(&Call::get("provision", format!("{base}/{}", segment(name)))).await {
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.on(entity)),
+        }
+        let body = serde_json::json!({ "name": name, "label": label, "displayOrder": -1 });
+        match self.send(&Call::post("provision", base).json(&body)?).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Duplicate => Ok(false),
+            Err(error) => Err(error.on(entity)),
+        }
     }
 
     pub(super) async fn describe_entity(&self, entity: &Entity) -> Result<EntitySchema> {

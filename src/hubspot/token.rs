@@ -9,14 +9,37 @@ use crate::http::{Body, HttpError, HttpTransport};
 
 const LIMIT: usize = 64 << 10;
 
-/// HubSpot names the reason in `status` (`BAD_REFRESH_TOKEN`), sometimes with and sometimes without the standard `error`.
+/// Scopes that a grant asks for, which RFC 6749 allows and the common client does not send. Beside that, HubSpot names the reason in `status` (`BAD_REFRESH_TOKEN`), sometimes with and sometimes without the standard `error`.
 #[derive(Debug)]
-pub(super) struct TokenEndpoint(pub(super) Arc<dyn HttpTransport>);
+pub(super) struct TokenEndpoint {
+    transport: Arc<dyn HttpTransport>,
+    scope: Option<String>,
+}
+
+impl TokenEndpoint {
+    pub(super) fn new(transport: Arc<dyn HttpTransport>) -> Self {
+        Self { transport, scope: None }
+    }
+
+    /// Every grant asks for these scopes.
+    pub(super) fn scoped(transport: Arc<dyn HttpTransport>, scopes: &[&str]) -> Self {
+        Self { transport, scope: Some(scopes.join(" ")) }
+    }
+}
 
 #[async_trait]
 impl HttpTransport for TokenEndpoint {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, HttpError> {
-        let answer = self.0.send(request).await?;
+        let request = match &self.scope {
+            Some(scope) => request.map(|body| {
+                let scope: String = url::form_urlencoded::byte_serialize(scope.as_bytes()).collect();
+                let mut form = body.to_vec();
+                form.extend_from_slice(format!("&scope={scope}").as_bytes());
+                Bytes::from(form)
+            }),
+            None => request,
+        };
+        let answer = self.transport.send(request).await?;
         let status = answer.status().as_u16();
         if !(400..500).contains(&status) || matches!(status, 408 | 429) {
             return Ok(answer);

@@ -42,7 +42,7 @@ fn scalar(value: &Value) -> Option<String> {
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Validation`] naming a date property whose value is an instant within a day.
-pub(super) fn check_dates(fields: &mut Fields, schema: &EntitySchema) -> Result<()> {
+pub fn check_dates(fields: &mut Fields, schema: &EntitySchema) -> Result<()> {
     for field in schema.fields.iter().filter(|field| field.kind == FieldType::Date) {
         let Some(millis) = fields.get(&field.name).and_then(|value| match value {
             Value::Number(number) => number.as_i64(),

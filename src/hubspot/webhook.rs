@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::hubspot::dialect::plain;
+use crate::hubspot::entity::canonical;
 use crate::model::{Change, ChangeKind, Entity, EventId, RecordId};
 use crate::webhook::api::{bounded, digest_key, one_header};
 use crate::webhook::signature::{equal, hex, hmac_sha256, sha256};
@@ -222,7 +223,7 @@ fn read(place: usize, data: Value, events: &mut Vec<WebhookEvent>) -> Result<()>
         "ticket" => Some("tickets".to_owned()),
         "product" => Some("products".to_owned()),
         "line_item" => Some("line_items".to_owned()),
-        "object" => text("objectTypeId"),
+        "object" => text("objectTypeId").map(|id| canonical(&id).to_string()),
         _ => None,
     };
     let parts = ["portalId", "objectId", "fromObjectId", "toObjectId", "propertyName", "occurredAt", "eventId"];
