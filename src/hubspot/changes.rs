@@ -45,7 +45,7 @@ struct Position {
     drained: bool,
     /// From here on something may have been hidden by the lag.
     risk: Option<i64>,
-    /// When the feed last went back, by the host's clock.
+    /// Since when, by the host's clock.
     back: Option<i64>,
     /// Deletions are told from this time on.
     deleted_from: i64,
@@ -58,7 +58,7 @@ struct Position {
 impl HubSpot {
     pub(super) async fn changes_page(&self, feed: &ChangeFeed) -> Result<Page<Change>> {
         let now = self.host.now().as_millisecond();
-        let start = |at: i64| Position { at, deleted_from: at, back: Some(now), ..Position::default() };
+        let start = |at: i64| Position { at, deleted_from: at, ..Position::default() };
         let mut position = match &feed.since {
             Since::Start => start(0),
             Since::At(at) => start(at.as_millisecond()),
@@ -75,13 +75,13 @@ impl HubSpot {
         if let Some(risk) = position.risk.filter(|_| position.drained && ago(position.back, PAUSE)) {
             position.at = position.at.min(risk);
             position.seen.clear();
-            (position.risk, position.back) = (None, Some(now));
+            position.risk = None;
         }
         for _ in 0..STEPS {
             let before = position.at;
             position.drained = self.scan(feed, &mut position, &mut changes).await?;
             if position.risk.is_none() && position.at >= now - HORIZON {
-                position.risk = Some(before.max(now - HORIZON));
+                (position.risk, position.back) = (Some(before.max(now - HORIZON)), Some(now));
             }
             if position.drained || !changes.is_empty() {
                 break;

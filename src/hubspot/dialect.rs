@@ -181,13 +181,25 @@ impl Complaint {
     fn existing(&self) -> Option<RecordId> {
         // Only digits right after the word: a message may quote the value, which may be digits too.
         let lower = self.message.as_deref()?.to_ascii_lowercase();
-        let found = lower.rmatch_indices("id").find_map(|(at, word)| {
-            let tail = lower.get(at + word.len()..)?.trim_start_matches([':', '=', '#', ' ', '"', '\'']);
-            let digits: String = tail.chars().take_while(char::is_ascii_digit).collect();
-            let whole = lower.get(at + word.len()..)?.starts_with(|c: char| !c.is_ascii_alphanumeric());
-            (whole && !digits.is_empty()).then_some(digits)
-        });
-        found.map(RecordId::new)
+        let found: Vec<(usize, &str)> = lower
+            .match_indices("id")
+            .filter_map(|(at, word)| {
+                if lower.get(..at)?.ends_with(|c: char| c.is_ascii_alphabetic()) {
+                    return None;
+                }
+                let tail = lower.get(at + word.len()..)?;
+                let number = tail.trim_start_matches([':', '=', '#', ' ', '"', '\'']);
+                let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+                let digits = number.get(..end).filter(|digits| !digits.is_empty())?;
+                (digits.len() < tail.len() && number.len() < tail.len()).then_some((at, digits))
+            })
+            .collect();
+        let named = match (lower.find("existing"), found.as_slice()) {
+            (Some(from), _) => found.iter().find(|(at, _)| *at > from),
+            (None, [one]) => Some(one),
+            (None, _) => None,
+        };
+        named.map(|(_, digits)| RecordId::new(*digits))
     }
 
     pub(super) fn error(&self, status: Option<StatusCode>) -> Error {
@@ -326,5 +338,63 @@ impl Dialect for HubSpotDialect {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.burst = burst.or(heard.burst);
         heard.daily = daily.or(heard.daily);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn existing(message: &str) -> Option<String> {
+        let complaint: Complaint = serde_json::from_value(serde_json::json!({ "message": message })).unwrap();
+        complaint.existing().map(RecordId::into_string)
+    }
+
+    #[test]
+    fn only_an_id_that_is_named_counts() {
+        assert_eq!(existing("Contact already exists. Existing ID: 101").as_deref(), Some("101"));
+        assert_eq!(existing("existing object id 7 has it").as_deref(), Some("7"));
+        assert_eq!(existing("Contact in portal id 33 already exists. Existing ID: 101 (portal id: 33)").as_deref(), Some("101"));
+        for message in ["my_key 4711 already has that value", "in portal id 33, record id 7", "the id is taken", "id5", "valid 5", ""] {
+            assert_eq!(existing(message), None, "{message}");
+        }
+    }
+
+    fn wait(zone: Option<(i8, bool)>, now: &str) -> u64 {
+        let (host, clock) = Host::manual_with_clock(1);
+        clock.set_wall(now.parse().unwrap());
+        let dialect = HubSpotDialect::new(host);
+        if let Some((hours, offset_only)) = zone {
+            dialect.set_zone(TimeZone::fixed(jiff::tz::offset(hours)), offset_only);
+        }
+        dialect.until_midnight().as_secs()
+    }
+
+    #[test]
+    fn the_day_ends_at_the_accounts_midnight() {
+        assert_eq!(wait(Some((-5, false)), "2026-11-24T04:59:00Z"), 60);
+        assert_eq!(wait(Some((-5, false)), "2026-11-24T05:00:00Z"), 86_400);
+        assert_eq!(wait(None, "2026-11-24T22:00:00Z"), 7_200);
+        // Summer time may have moved midnight since the offset was learned: it is looked for, not slept through.
+        assert_eq!(wait(Some((-5, true)), "2026-11-24T05:00:30Z"), 900);
+        assert_eq!(wait(Some((-5, true)), "2026-11-24T07:00:00Z"), 79_200);
+    }
+
+    #[test]
+    fn every_member_of_an_error_may_be_missing() {
+        for (status, body, kind) in [
+            (400, "", ErrorKind::Validation),
+            (404, "<html></html>", ErrorKind::NotFound),
+            (409, "{}", ErrorKind::Duplicate),
+            (400, r#"{"category":"VALIDATION_ERROR","subCategory":{"x":1},"context":null,"errors":null}"#, ErrorKind::Validation),
+            (403, r#"{"category":"MISSING_SCOPES"}"#, ErrorKind::Permission),
+            (500, "null", ErrorKind::Unavailable),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let headers = HeaderMap::new();
+            let failure = Failure { status, headers: &headers, body: body.as_bytes() };
+            let error = HubSpotDialect::new(Host::manual(1)).classify(failure);
+            assert_eq!((error.kind(), error.status()), (kind, Some(status)), "{body}");
+        }
     }
 }

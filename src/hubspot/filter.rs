@@ -242,3 +242,40 @@ fn leaf_filters(leaf: &Criteria, not: bool) -> Result<Vec<Vec<Filter>>> {
         _ => Err(Error::unsupported("hubspot cannot search by this condition")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lowered(text: &str, residual: bool) -> Result<(Vec<Vec<String>>, usize)> {
+        let lowered = lower(&Criteria::parse(text).unwrap(), residual)?;
+        let show = |filter: &Filter| {
+            let value = filter.value.clone().unwrap_or_else(|| filter.values.join("|"));
+            format!("{} {} {value}", filter.property_name, filter.operator).trim_end().to_owned()
+        };
+        let groups = lowered.groups.iter().map(|group| group.filters.iter().map(show).collect()).collect();
+        Ok((groups, lowered.local.len()))
+    }
+
+    #[test]
+    fn conditions_become_groups() {
+        let cases: [(&str, &[&[&str]]); 6] = [
+            ("a = 1 AND b > 2", &[&["a EQ 1", "b GT 2"]]),
+            ("a = 1 OR a = 2", &[&["a IN 1|2"]]),
+            ("a != 1", &[&["a NEQ 1"], &["a NOT_HAS_PROPERTY"]]),
+            ("NOT (a > 1)", &[&["a LTE 1"], &["a NOT_HAS_PROPERTY"]]),
+            ("a IN ('Web', 'Fair')", &[&["a IN Web|Fair|web|fair"]]),
+            ("(a = 1 OR b = 2) AND c = 3", &[&["a EQ 1", "c EQ 3"], &["b EQ 2", "c EQ 3"]]),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(lowered(text, false).unwrap().0, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_hubspot_cannot_say_is_refused_or_stays_here() {
+        let text = "a = 1 AND name LIKE '%two words%'";
+        assert_eq!(lowered(text, false).unwrap_err().kind(), crate::error::ErrorKind::Unsupported);
+        assert_eq!(lowered(text, true).unwrap(), (vec![vec!["a EQ 1".to_owned()]], 1));
+    }
+}

@@ -252,8 +252,13 @@ fn read(place: usize, data: Value, events: &mut Vec<WebhookEvent>) -> Result<()>
         "merge" => {
             let left = text("newObjectId").or_else(|| text("primaryObjectId")).or_else(|| text("objectId"));
             let merged = data.get("mergedObjectIds").and_then(Value::as_array).into_iter().flatten().filter_map(plain);
-            let mut gone: Vec<String> = merged.chain(text("primaryObjectId")).filter(|id| Some(id) != left.as_ref()).collect();
-            gone.dedup();
+            let mut gone: Vec<String> = Vec::new();
+            for id in merged.chain(text("primaryObjectId")).filter(|id| Some(id) != left.as_ref()) {
+                // The primary record may stand among the merged ones too.
+                if !gone.contains(&id) {
+                    gone.push(id);
+                }
+            }
             for id in gone {
                 let suffix = format!(":{id}");
                 add(Some(id), ChangeKind::Deleted, &suffix);
