@@ -11,6 +11,7 @@ mod bulk;
 mod capabilities;
 mod ext;
 mod forward;
+mod job;
 mod quota;
 mod write;
 
@@ -18,5 +19,6 @@ pub use api::{Association, ChangeFeed, CrmAdapter, Identity, Since};
 pub use bulk::{BulkOp, BulkOutcome};
 pub use capabilities::Capabilities;
 pub use ext::CrmAdapterExt;
+pub use job::{JobTerms, JobTicket};
 pub use quota::{Quota, QuotaWindow};
 pub use write::{WriteOptions, Written};
