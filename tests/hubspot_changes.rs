@@ -1,6 +1,6 @@
 //! The change feed misses nothing: lag, ties, the ceiling, deletions.
 
-#![allow(clippy::indexing_slicing, reason = "a test that fails should stop")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/portal.rs"]
 mod portal;

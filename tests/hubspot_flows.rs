@@ -1,6 +1,6 @@
 //! The contact flow against a portal in miniature: nothing twice, and nothing at all if nothing changed.
 
-#![allow(clippy::indexing_slicing, reason = "a test that fails should stop")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/portal.rs"]
 mod portal;

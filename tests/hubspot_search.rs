@@ -1,6 +1,6 @@
 //! Searches: what is asked of HubSpot and filtered here is together what the condition says, within the limits.
 
-#![allow(clippy::indexing_slicing, reason = "a test that fails should stop")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/portal.rs"]
 mod portal;

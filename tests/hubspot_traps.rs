@@ -1,6 +1,6 @@
 //! What bites everybody who meets HubSpot's API for the first time: one test for each trap.
 
-#![allow(clippy::indexing_slicing, reason = "a test that fails should stop")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/hubspot.rs"]
 mod hubspot;

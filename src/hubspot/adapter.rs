@@ -228,7 +228,7 @@ impl HubSpot {
         let ids: Vec<String> =
             ops.iter().filter_map(|op| if let BulkOp::Delete { id } = op { Some(id.to_string()) } else { None }).collect();
         let mut outcomes = Vec::with_capacity(ids.len());
-        for chunk in ids.chunks(crate::hubspot::client::BATCH_LIMIT) {
+        for chunk in ids.chunks(crate::hubspot::limits::BATCH_LIMIT) {
             let whole = self.batch_archive(entity, chunk).await;
             for id in chunk {
                 let id = RecordId::new(id.as_str());

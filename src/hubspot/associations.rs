@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::adapter::Association;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hubspot::client::{BATCH_LIMIT, HubSpot};
+use crate::hubspot::client::HubSpot;
 use crate::hubspot::dialect::{Complaint, plain};
+use crate::hubspot::limits::BATCH_LIMIT;
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::Paging;
 use crate::model::{Entity, RecordId};

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::hubspot::client::{BATCH_LIMIT, HubSpot};
+use crate::hubspot::client::HubSpot;
 use crate::hubspot::entity::{CONTACTS, is};
+use crate::hubspot::limits::BATCH_LIMIT;
 use crate::hubspot::record::{HubSpotRecord, Listing};
 use crate::hubspot::values::encode;
 use crate::model::{Entity, Fields};

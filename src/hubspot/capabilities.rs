@@ -1,7 +1,7 @@
 //! What HubSpot can do, as data.
 
 use crate::adapter::Capabilities;
-use crate::hubspot::client::BATCH_LIMIT;
+use crate::hubspot::limits::BATCH_LIMIT;
 
 pub(super) fn capabilities() -> Capabilities {
     let mut capabilities = Capabilities::basic("hs_object_id");

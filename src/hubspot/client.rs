@@ -18,6 +18,7 @@ use crate::hubspot::config::HubSpotConfig;
 use crate::hubspot::dialect::HubSpotDialect;
 use crate::hubspot::echoes::OwnWrites;
 use crate::hubspot::limiter::{HubSpotLimiter, Lane};
+use crate::hubspot::limits::MAX_NAMES;
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::{HubSpotRecord, Listing, Paging};
 use crate::hubspot::values::encode;
@@ -25,12 +26,7 @@ use crate::model::{Entity, Fields, RecordId};
 use crate::query::{Cursor, Page};
 use crate::rest::{Answer, Call, Client};
 
-/// Inputs of one batch.
-pub const BATCH_LIMIT: usize = 100;
-/// Names of properties longer than this in all do not go into a URL (414 at about 900 names): they are read by POST.
-pub(super) const MAX_NAMES: usize = 6_000;
-
-/// A connection to an account. Cloning copies a few pointers; clones share token and allowances. Nothing here waits or retries.
+/// A connection to an account. Cloning copies a few pointers; clones share token and allowances. A call may wait for its turn under the rate limits ([`HubSpotLimiter`]); nothing here retries.
 ///
 /// # Errors
 /// Every method can fail as [`Client::send`](crate::rest::Client::send) does; `code()` is HubSpot's code or category, and

@@ -276,10 +276,10 @@ impl Dialect for HubSpotDialect {
     fn classify(&self, failure: Failure<'_>) -> Error {
         let complaint: Complaint = serde_json::from_slice(failure.body).unwrap_or_default();
         let mut error = complaint.error(Some(failure.status)).with_status(failure.status);
-        if error.request_id().is_none() {
-            if let Some(id) = failure.headers.get("x-hubspot-correlation-id").and_then(|value| value.to_str().ok()) {
-                error = error.with_request_id(id);
-            }
+        if error.request_id().is_none()
+            && let Some(id) = failure.headers.get("x-hubspot-correlation-id").and_then(|value| value.to_str().ok())
+        {
+            error = error.with_request_id(id);
         }
         let told = number(failure.headers, "retry-after").map(Duration::from_secs);
         match failure.status.as_u16() {

@@ -3,6 +3,15 @@
 //! [`HubSpot`] is the connection; it is a [`CrmAdapter`](crate::adapter::CrmAdapter). Property values travel as texts or null,
 //! which is how HubSpot answers every property. Paths are built for one version of the API, see [`ApiVersion`].
 //!
+//! Beside the records there are associations with named types ([`AssociationType`]), definitions that are checked before they are
+//! sent ([`Property`], [`ObjectSchema`], [`Pipeline`]), engagements ([`Engagement`]), timeline events ([`AppEvent`],
+//! [`TemplateEvent`]), forms ([`FormSubmission`]), webhooks ([`HubSpotVerifier`]) and the journal ([`HubSpotJournal`]). Whole
+//! journeys are in [`flows`].
+//!
+//! # Pace
+//! Each client keeps to HubSpot's limits by a [`HubSpotLimiter`], which its clones share and which other clients of the account
+//! should be given. It is the one thing here that waits, up to a minute, for a turn; nothing here retries.
+//!
 //! # Limits worth knowing
 //! 100 inputs for each batch; a search has 5 groups of 6 filters, 18 in all, 3,000 characters and 10,000 results, and its index
 //! lags behind writes; the list of an object has no ceiling.
@@ -23,6 +32,7 @@ pub mod flows;
 mod forms;
 mod journal;
 mod limiter;
+mod limits;
 mod objects;
 mod owners;
 mod paths;
@@ -34,11 +44,12 @@ mod search;
 mod ties;
 mod timeline;
 mod token;
+pub mod types;
 mod values;
 mod webhook;
 
 pub use associations::{Associated, AssociationType, NewAssociation};
-pub use client::{BATCH_LIMIT, HubSpot};
+pub use client::HubSpot;
 pub use config::HubSpotConfig;
 pub use dialect::{HubSpotDialect, RateWindow};
 pub use echoes::OwnWrites;
@@ -46,6 +57,7 @@ pub use engagements::{EmailDirection, Engagement};
 pub use forms::{FormEntry, FormSubmission, FormValue};
 pub use journal::{HubSpotJournal, JournalEvent, JournalPage, JournalSubscribed, JournalSubscription};
 pub use limiter::HubSpotLimiter;
+pub use limits::BATCH_LIMIT;
 pub use objects::ReadOptions;
 pub use owners::Owner;
 pub use paths::ApiVersion;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::error::{ErrorKind, Result};
 use crate::hubspot::associations::NewAssociation;
-use crate::hubspot::client::{HubSpot, MAX_NAMES, list};
+use crate::hubspot::client::{HubSpot, list};
+use crate::hubspot::limits::MAX_NAMES;
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::HubSpotRecord;
 use crate::hubspot::values::encode;

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hubspot::associations::{Associated, AssociationType};
-use crate::hubspot::client::{BATCH_LIMIT, HubSpot};
+use crate::hubspot::client::HubSpot;
 use crate::hubspot::dialect::{Complaint, plain};
 use crate::hubspot::entity::canonical;
+use crate::hubspot::limits::BATCH_LIMIT;
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::Paging;
 use crate::model::{Entity, RecordId};

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::hubspot::client::{BATCH_LIMIT, HubSpot};
+use crate::hubspot::client::HubSpot;
 use crate::hubspot::dialect::Complaint;
+use crate::hubspot::limits::BATCH_LIMIT;
 use crate::model::RecordId;
 use crate::rest::Call;
 
@@ -73,8 +74,8 @@ impl TemplateEvent {
 
     /// Adds a token.
     #[must_use]
-    pub fn token(mut self, name: impl Into<String>, value: impl ToString) -> Self {
-        self.tokens.push((name.into(), value.to_string()));
+    pub fn token(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.tokens.push((name.into(), text(value.into())));
         self
     }
 
@@ -122,8 +123,8 @@ impl AppEvent {
 
     /// Adds a property.
     #[must_use]
-    pub fn property(mut self, name: impl Into<String>, value: impl ToString) -> Self {
-        self.properties.push((name.into(), value.to_string()));
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.properties.push((name.into(), text(value.into())));
         self
     }
 
@@ -133,6 +134,13 @@ impl AppEvent {
         }
         let properties: Map<String, Value> = self.properties.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         Ok(whole(("eventTypeName", &self.kind), &self.id, &self.whose, ("properties", properties), self.at, self.extra.as_ref()))
+    }
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 

@@ -204,13 +204,13 @@ impl EventFormat for HubSpotEvents {
         };
         let mut events = Vec::with_capacity(list.len());
         for (at, data) in list.into_iter().enumerate() {
-            read(at, data, &mut events)?;
+            read(at, &data, &mut events)?;
         }
         Ok(events)
     }
 }
 
-fn read(place: usize, data: Value, events: &mut Vec<WebhookEvent>) -> Result<()> {
+fn read(place: usize, data: &Value, events: &mut Vec<WebhookEvent>) -> Result<()> {
     let text = |name: &str| data.get(name).and_then(plain).filter(|text| !text.is_empty());
     let kind = text("subscriptionType").or_else(|| text("eventType"));
     let kind = kind.ok_or_else(|| Error::decode(format!("event {place} of the webhook has no subscriptionType")))?;

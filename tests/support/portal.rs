@@ -261,14 +261,16 @@ impl World {
                 let inner = json!([{"isValid": false, "message": "no number", "error": "INVALID_INTEGER", "name": name}]);
                 return Err(refuse(400, "VALIDATION_ERROR", &format!("Property values were not valid: {inner}")));
             }
-            if self.unique.contains(name) && !value.is_empty() {
-                if let Some(other) = self.find(kind, Some(name), value).filter(|other| Some(*other) != id) {
-                    return Err(if name == "email" {
-                        refuse(409, "CONFLICT", &format!("Contact already exists. Existing ID: {other}"))
-                    } else {
-                        refuse(400, "VALIDATION_ERROR", &format!("{name} {value} already has that value on record {other}"))
-                    });
-                }
+            let known = |name: &str| self.find(kind, Some(name), value).filter(|other| Some(*other) != id);
+            if self.unique.contains(name)
+                && !value.is_empty()
+                && let Some(other) = known(name)
+            {
+                return Err(if name == "email" {
+                    refuse(409, "CONFLICT", &format!("Contact already exists. Existing ID: {other}"))
+                } else {
+                    refuse(400, "VALIDATION_ERROR", &format!("{name} {value} already has that value on record {other}"))
+                });
             }
         }
         Ok(())

@@ -54,12 +54,12 @@ impl Telling {
         match self {
             Self::AppEvent(kind) => {
                 let event = AppEvent::new(kind, id, whose).at(*at);
-                let event = event.property("emailSubject", subject).property("openCount", opens).property("clickCount", clicks);
+                let event = event.property("emailSubject", subject.as_str()).property("openCount", *opens).property("clickCount", *clicks);
                 client.tell_app_event(&event).await
             }
             Self::Template(number) => {
                 let event = TemplateEvent::new(number, id, whose).at(*at);
-                let event = event.token("emailSubject", subject).token("openCount", opens).token("clickCount", clicks);
+                let event = event.token("emailSubject", subject.as_str()).token("openCount", *opens).token("clickCount", *clicks);
                 client.tell(&event).await
             }
             Self::Note(property) => {
