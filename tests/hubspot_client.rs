@@ -25,11 +25,9 @@ fn id(text: &str) -> RecordId {
 }
 
 fn results(rows: Value) -> Reply {
-    reply(
-        200,
-        json!({"status": "COMPLETE", "results": rows, "startedAt": "2026-11-24T09:00:00Z", "completedAt": "2026-11-24T09:00:00Z"})
-            .to_string(),
-    )
+    let mut body = json!({"status": "COMPLETE", "startedAt": "2026-11-24T09:00:00Z", "completedAt": "2026-11-24T09:00:00Z"});
+    body["results"] = rows;
+    reply(200, body.to_string())
 }
 
 fn traced(id: &str, at: usize) -> Value {

@@ -24,7 +24,9 @@ use hubspot::{client, config, configured, fields, fixture, reply};
 use serde_json::{Value, json};
 
 fn row(id: &str, properties: Value) -> Value {
-    json!({"id": id, "properties": properties, "createdAt": "2026-02-17T18:56:16Z", "updatedAt": "2026-02-17T18:56:16.511Z", "archived": false})
+    let mut row = json!({"id": id, "createdAt": "2026-02-17T18:56:16Z", "updatedAt": "2026-02-17T18:56:16.511Z", "archived": false});
+    row["properties"] = properties;
+    row
 }
 
 fn traced(id: &str, trace: usize, properties: Value) -> Value {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crm_sync::host::Host;
 use crm_sync::hubspot::{HubSpot, HubSpotConfig};
 use crm_sync::model::Fields;
-pub use replay::{Replay, Reply, Seen, reply};
+pub use replay::{Replay, Reply, reply};
 use serde_json::Value;
 
 /// A documented body.
