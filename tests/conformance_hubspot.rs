@@ -1,5 +1,6 @@
 //! The HubSpot adapter by the list every adapter passes, against a portal in miniature.
 
+#![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, reason = "a test that fails should stop")]
 
 #[path = "support/portal.rs"]

@@ -1,5 +1,6 @@
 //! The change feed misses nothing: lag, ties, the ceiling, deletions.
 
+#![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/portal.rs"]

@@ -1,5 +1,6 @@
 //! The HubSpot client against documented bodies: tokens, batches, associations, definitions, timeline, forms, journal.
 
+#![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/hubspot.rs"]
@@ -17,6 +18,7 @@ use crm_sync::hubspot::{
     Pipeline, Property, Stage, TemplateEvent, Tie, Whose,
 };
 use crm_sync::model::{ChangeKind, ExternalKey, RecordId};
+use crm_sync::store::{MemoryStore, Store};
 use hubspot::{Replay, Reply, client, config, configured, fields, fixture, reply};
 use serde_json::{Value, json};
 
@@ -361,6 +363,30 @@ async fn the_journal_is_read_from_offset_to_offset() {
         "no credential leaves for the file"
     );
     assert_eq!(seen[3].line, "GET /webhooks-journal/journal/2026-03/offset/o1/next");
+}
+
+#[tokio::test]
+async fn the_journals_offset_moves_with_what_was_done() {
+    let page = |offset: &str| {
+        let fetch = json!({"url": "https://files.test/j", "expiresAt": "x", "currentOffset": offset});
+        [reply(200, fetch.to_string()), reply(200, fixture("journal_file.json"))]
+    };
+    let replies = ["o1", "o1", "o2"].into_iter().flat_map(page).chain([reply(204, "")]).collect();
+    let (journal, replay) = journal(replies);
+    let store = MemoryStore::new(Host::manual(1));
+    let (_, lost) = journal.follow(&store, "hubspot").await.unwrap().unwrap();
+    let (page, batch) = journal.follow(&store, "hubspot").await.unwrap().unwrap();
+    assert_eq!(page.offset, "o1", "read again: nothing was committed");
+    store.commit(batch).await.unwrap();
+    assert_eq!(store.commit(lost).await.unwrap_err().kind(), ErrorKind::Conflict, "one reader moves it");
+    let (page, batch) = journal.follow(&store, "hubspot").await.unwrap().unwrap();
+    assert_eq!(page.offset, "o2");
+    store.commit(batch).await.unwrap();
+    assert!(journal.follow(&store, "hubspot").await.unwrap().is_none());
+    let read: Vec<String> = replay.lines().into_iter().filter(|line| line.contains("/webhooks-journal/")).collect();
+    let wanted =
+        ["earliest", "earliest", "offset/o1/next", "offset/o2/next"].map(|end| format!("GET /webhooks-journal/journal/2026-03/{end}"));
+    assert_eq!(read, wanted);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The contact flow against a portal in miniature: nothing twice, and nothing at all if nothing changed.
 
+#![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/portal.rs"]

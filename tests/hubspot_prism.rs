@@ -3,6 +3,7 @@
 //!
 //! Skipped with a printed reason where node or npm is missing; with `CI=1` that is a failure.
 
+#![cfg(all(feature = "hubspot", feature = "reqwest"))]
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/npm.rs"]
@@ -17,8 +18,8 @@ use crm_sync::host::Host;
 use crm_sync::http::{Body, HttpError, HttpTransport, ReqwestTransport};
 use crm_sync::hubspot::entity::{CALLS, COMPANIES, CONTACTS, DEALS, NOTES, TICKETS};
 use crm_sync::hubspot::{
-    AppEvent, AssociationType, EmailDirection, Engagement, HubSpot, HubSpotConfig, HubSpotJournal, JournalSubscription, NewAssociation,
-    ObjectSchema, Pipeline, Property, ReadOptions, Stage, TemplateEvent, Tie, Whose,
+    ApiVersion, AppEvent, AssociationType, EmailDirection, Engagement, HubSpot, HubSpotConfig, HubSpotJournal, JournalSubscription,
+    NewAssociation, ObjectSchema, Pipeline, Property, ReadOptions, Stage, TemplateEvent, Tie, Whose,
 };
 use crm_sync::model::{Entity, ExternalKey, Fields, RecordId};
 use crm_sync::query::{Criteria, Query};
@@ -82,24 +83,17 @@ fn id(text: &str) -> RecordId {
     RecordId::from(text)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_request_is_one_the_api_declares() {
-    let Some(dir) = npm::package("@stoplight/prism-cli", "5.14.2") else { return };
-    let specs = format!("{}/tests/fixtures/specs/hubspot", env!("CARGO_MANIFEST_DIR"));
-    let server = npm::Server::start(&dir, &SCRIPT.replace("DIRECTORY", &json!(specs).to_string()));
-    let inner = ReqwestTransport::loopback().unwrap();
-    let noting = Arc::new(Noting { inner, base: server.ready.clone(), sent: Mutex::default(), refused: Mutex::default() });
-    let host = Host::tokio();
-    let config = HubSpotConfig::with_access_token("pat-eu1-T".to_owned().into()).base_url("http://127.0.0.1").portal_id("33");
-    let client = HubSpot::new(config, Arc::clone(&noting) as _, host.clone()).unwrap();
-    let at = "2026-11-24T09:00:00Z".parse().unwrap();
-    let some = || fields(json!({"name": "Acme", "employees": 5, "gone": null}));
-    let options = WriteOptions::new();
+fn some() -> Fields {
+    fields(json!({"name": "Acme", "employees": 5, "gone": null}))
+}
 
-    // Records.
-    client.authenticate().await.unwrap();
+fn at() -> jiff::Timestamp {
+    "2026-11-24T09:00:00Z".parse().unwrap()
+}
+
+async fn records(client: &HubSpot) {
     client.describe(&DEALS).await.unwrap();
-    HubSpot::create(&client, &COMPANIES, &some()).await.unwrap();
+    HubSpot::create(client, &COMPANIES, &some()).await.unwrap();
     let tie = NewAssociation::plain(&CONTACTS, &COMPANIES, "9").unwrap();
     client.create_associated(&CONTACTS, &some(), &[tie]).await.unwrap();
     client.update(&DEALS, None, "7", &some()).await.unwrap();
@@ -110,14 +104,12 @@ async fn every_request_is_one_the_api_declares() {
     client.retrieve_by(&CONTACTS, Some("email"), "a@b.test", &["email".to_owned()]).await.unwrap();
     client.list(&Entity::new("2-77"), &["x".to_owned()], Some("7"), 100, false).await.unwrap();
     client.list(&DEALS, &[], None, 100, true).await.unwrap();
-    client.merge(&TICKETS, &id("1"), &id("2")).await.unwrap();
-    client.gdpr_delete(&id("a@b.test"), Some("email")).await.unwrap();
     client.batch_read(&CONTACTS, Some("email"), &["a@b.test".to_owned()], &["email".to_owned()]).await.unwrap();
     client.batch_archive(&CONTACTS, &["7".to_owned()]).await.unwrap();
     let key = ExternalKey::new("crm_sync_id", "K-1").unwrap();
     for op in [BulkOp::Create { fields: some() }, BulkOp::Update { id: id("7"), fields: some() }, BulkOp::Upsert { key, fields: some() }] {
         // The answer is made up, so it fits no input: what counts is that the request does.
-        client.bulk(&COMPANIES, &[op], &options).await.unwrap();
+        client.bulk(&COMPANIES, &[op], &WriteOptions::new()).await.unwrap();
     }
 
     // Searches.
@@ -126,11 +118,12 @@ async fn every_request_is_one_the_api_declares() {
         Criteria::one_of("stage", ["a", "b"]).and(Criteria::IsNull { field: "x".into() }).or(name("acme")).or(Criteria::ne("y", 1));
     client.search(&Query::new(DEALS).filter(filter).select(["dealname"]).order_by("createdate", true)).await.unwrap();
     client.search(&Query::new(DEALS).page_size(7)).await.unwrap();
-    let mut feed = ChangeFeed::new(CONTACTS, Since::At(at));
+    let mut feed = ChangeFeed::new(CONTACTS, Since::At(at()));
     feed.deletes = true;
     client.changes(&feed).await.unwrap();
+}
 
-    // Associations.
+async fn associations(client: &HubSpot) {
     client.associated(&CONTACTS, &id("7"), &COMPANIES).await.unwrap();
     client.associated_many(&CONTACTS, &[id("7"), id("8")], &COMPANIES).await.unwrap();
     client.association_types(&CONTACTS, &COMPANIES).await.unwrap();
@@ -143,8 +136,9 @@ async fn every_request_is_one_the_api_declares() {
     client.dissociate((&CONTACTS, &id("7")), (&COMPANIES, &id("9"))).await.unwrap();
     client.ensure_label(&CONTACTS, &COMPANIES, "Advisor", "advisor", Some("Advised by")).await.unwrap_err();
     client.delete_label(&CONTACTS, &COMPANIES, 37).await.unwrap();
+}
 
-    // Definitions.
+async fn definitions(client: &HubSpot) {
     let channel = Property::new("channel", "Channel", "enumeration", "select", "g").option("LinkedIn", "linkedin");
     client.ensure_property(&DEALS, &channel).await.unwrap_err();
     client.ensure_property_group(&DEALS, "g", "Group").await.unwrap();
@@ -162,8 +156,10 @@ async fn every_request_is_one_the_api_declares() {
     client.delete_pipeline(&DEALS, "1").await.unwrap();
     client.owners(Some("a@b.test"), true).await.unwrap();
     client.owner_of_user(7).await.unwrap();
+}
 
-    // What people did.
+async fn events(client: &HubSpot) {
+    let at = at();
     client.log(&Engagement::note("Hi", at).about(CONTACTS, "7").owner("9")).await.unwrap();
     client.log(&Engagement::task("Hi", at)).await.unwrap();
     client.log(&Engagement::call("Hi", at).about(DEALS, "7")).await.unwrap();
@@ -178,6 +174,29 @@ async fn every_request_is_one_the_api_declares() {
     client.tell_app_event(&event).await.unwrap();
     client.tell_app_events(&[event]).await.unwrap_err();
     client.app_event_type("project", "opened").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_one_the_api_declares() {
+    let Some(dir) = npm::package("@stoplight/prism-cli", "5.14.2") else { return };
+    let specs = format!("{}/tests/fixtures/specs/hubspot", env!("CARGO_MANIFEST_DIR"));
+    let server = npm::Server::start(&dir, &SCRIPT.replace("DIRECTORY", &json!(specs).to_string()));
+    let inner = ReqwestTransport::loopback().unwrap();
+    let noting = Arc::new(Noting { inner, base: server.ready.clone(), sent: Mutex::default(), refused: Mutex::default() });
+    let host = Host::tokio();
+    for version in [ApiVersion::V2026_03, ApiVersion::V3] {
+        let config = HubSpotConfig::with_access_token("pat-eu1-T".to_owned().into()).base_url("http://127.0.0.1").portal_id("33");
+        let client = HubSpot::new(config.api_version(version), Arc::clone(&noting) as _, host.clone()).unwrap();
+        if version != ApiVersion::V3 {
+            client.authenticate().await.unwrap();
+            client.merge(&TICKETS, &id("1"), &id("2")).await.unwrap();
+            client.gdpr_delete(&id("a@b.test"), Some("email")).await.unwrap();
+        }
+        records(&client).await;
+        associations(&client).await;
+        definitions(&client).await;
+        events(&client).await;
+    }
 
     // Tokens and the journal.
     let mut app = HubSpotConfig::with_refresh_token("C", "S".to_owned().into(), "R".to_owned().into()).base_url("http://127.0.0.1");
@@ -197,9 +216,11 @@ async fn every_request_is_one_the_api_declares() {
 
     let refused = noting.refused.lock().unwrap().clone();
     assert!(refused.is_empty(), "{refused:#?}");
-    assert!(noting.sent.lock().unwrap().len() > 70);
+    assert!(noting.sent.lock().unwrap().len() > 140);
     // And it would have been told: this one the API does not declare.
     let wrong = json!({"inputs": "none"});
+    let config = HubSpotConfig::with_access_token("T".to_owned().into()).base_url("http://127.0.0.1");
+    let client = HubSpot::new(config, Arc::clone(&noting) as _, Host::tokio()).unwrap();
     client.call(http::Method::POST, "/crm/objects/2026-03/deals/batch/read", Some(&wrong)).await.unwrap_err();
     assert_eq!(noting.refused.lock().unwrap().len(), 1);
 }

@@ -1,5 +1,6 @@
 //! Searches: what is asked of HubSpot and filtered here is together what the condition says, within the limits.
 
+#![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/portal.rs"]

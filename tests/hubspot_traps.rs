@@ -1,5 +1,6 @@
 //! What bites everybody who meets HubSpot's API for the first time: one test for each trap.
 
+#![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
 
 #[path = "support/hubspot.rs"]

@@ -4,6 +4,9 @@
 //! HubSpot's own does not update partially; by another unique property it is one. `bulk` is one per run of up to 100 operations
 //! of one kind, two or three for upserts by email, and more if an error does not say which operation it is about. A tie by label
 //! reads labels and associations first. Properties too many for a request are read by a second one.
+//!
+//! Before each request there is a wait for its turn, none in most cases and a minute at most; with
+//! [`HubSpotLimiter::longest_wait`](crate::hubspot::HubSpotLimiter::longest_wait) of zero the layers above do all the waiting.
 
 use std::collections::HashMap;
 

@@ -26,7 +26,8 @@ use crate::model::{Entity, Fields, RecordId};
 use crate::query::{Cursor, Page};
 use crate::rest::{Answer, Call, Client};
 
-/// A connection to an account. Cloning copies a few pointers; clones share token and allowances. A call may wait for its turn under the rate limits ([`HubSpotLimiter`]); nothing here retries.
+/// A connection to an account. Cloning copies a few pointers; clones share token and allowances. A call may wait for its turn
+/// under the rate limits ([`HubSpotLimiter`]); nothing here retries.
 ///
 /// # Errors
 /// Every method can fail as [`Client::send`](crate::rest::Client::send) does; `code()` is HubSpot's code or category, and

@@ -24,6 +24,7 @@ use crate::hubspot::paths::segment;
 use crate::hubspot::token::TokenEndpoint;
 use crate::model::{Change, ChangeKind, EventId, RecordId, parse_datetime};
 use crate::rest::{Answer, Call, Client};
+use crate::store::{Batch, Store, cursors};
 
 const SCOPES: &[&str] =
     &["developer.webhooks_journal.read", "developer.webhooks_journal.subscriptions.read", "developer.webhooks_journal.subscriptions.write"];
@@ -218,6 +219,21 @@ impl HubSpotJournal {
         let fetch: Fetch = answer.json()?;
         let events = self.download(&fetch.url).await.map_err(|error| error.during("journal"))?;
         Ok(Some(JournalPage { offset: fetch.current_offset, events }))
+    }
+
+    /// Reads on from the offset that `store` keeps for `connection`, or from the earliest. Beside the entries there is a batch that
+    /// moves the offset: put what the entries lead to into it and commit it. Without the commit they are read again; of two
+    /// readers at once only one can commit. `None` if there is nothing new.
+    ///
+    /// # Errors
+    /// As [`HubSpotJournal::next`]; [`ErrorKind::Store`] if the store fails.
+    pub async fn follow(&self, store: &dyn Store, connection: &str) -> Result<Option<(JournalPage, Batch)>> {
+        const FEED: &str = "hubspot/journal";
+        let kept = cursors::load::<String>(store, connection, FEED).await?;
+        let Some(page) = self.next(kept.as_ref().map(|kept| kept.position.as_str())).await? else { return Ok(None) };
+        let mut batch = Batch::new();
+        cursors::advance(&mut batch, connection, FEED, kept.map(|kept| kept.generation), &page.offset)?;
+        Ok(Some((page, batch)))
     }
 
     async fn download(&self, url: &str) -> Result<Vec<JournalEvent>> {
