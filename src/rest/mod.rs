@@ -6,16 +6,18 @@
 mod call;
 mod client;
 mod dialect;
-#[cfg(any(feature = "custom", feature = "salesforce"))]
+#[cfg(any(feature = "custom", feature = "hubspot", feature = "salesforce"))]
 mod encode;
 mod path;
 
 pub use call::{Answer, Call, Streamed};
 pub use client::{Client, DEFAULT_BODY_LIMIT};
 pub use dialect::{Dialect, Failure};
-#[cfg(any(feature = "custom", feature = "salesforce"))]
+#[cfg(any(feature = "hubspot", feature = "salesforce"))]
+pub(crate) use encode::percent_encode;
+#[cfg(any(feature = "custom", feature = "hubspot", feature = "salesforce"))]
 pub(crate) use encode::segment;
 #[cfg(feature = "salesforce")]
-pub(crate) use encode::{percent_encode, unreserved};
+pub(crate) use encode::unreserved;
 #[cfg(feature = "salesforce")]
 pub(crate) use path::decode_error;
