@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::mapping::Mapping;
 use crate::model::{Entity, EntitySchema, FieldType};
-use crate::pace::RetryPolicy;
+use crate::pace::{RetryBudget, RetryPolicy};
 use crate::store::Store;
 use crate::sync::guarantee::Guarantee;
 
@@ -18,7 +18,7 @@ pub struct Engine {
     pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Inner {
     pub(crate) adapter: Arc<dyn CrmAdapter>,
     pub(crate) store: Arc<dyn Store>,
@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) guarantee: Guarantee,
     pub(crate) match_field: Option<String>,
     pub(crate) policy: RetryPolicy,
+    /// What in-call retries of writes are paid from, if not for nothing.
+    pub(crate) budget: Option<RetryBudget>,
     pub(crate) batch_size: usize,
     pub(crate) in_flight: usize,
     pub(crate) search_lag: std::time::Duration,
@@ -57,6 +59,11 @@ impl Engine {
             in_flight: 1,
             search_lag: std::time::Duration::from_secs(60),
         }
+    }
+
+    /// The same engine with another policy, whose retries of writes are paid for.
+    pub(crate) fn retrying(&self, policy: RetryPolicy, budget: RetryBudget) -> Self {
+        Self { inner: Arc::new(Inner { policy, budget: Some(budget), ..(*self.inner).clone() }) }
     }
 
     /// How safe creates are, by the CRM's own metadata.
@@ -198,6 +205,7 @@ impl EngineBuilder {
             guarantee,
             match_field,
             policy: self.policy,
+            budget: None,
             in_flight: self.in_flight,
             search_lag: self.search_lag,
         };

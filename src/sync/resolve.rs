@@ -32,6 +32,24 @@ impl Engine {
         Ok(resolved)
     }
 
+    /// As [`Engine::resolve`], for the open intents of these records alone. No other process may be about to write them: whoever
+    /// holds their lanes of a queue, longer than any earlier lease lasted, may call it.
+    ///
+    /// # Errors
+    /// As [`Engine::resolve`].
+    pub async fn resolve_records(&self, locals: &[&str]) -> Result<Resolved> {
+        let inner = &*self.inner;
+        let mut resolved = Resolved::default();
+        for page in locals.chunks(PAGE) {
+            let found = ledger::by_local(&*inner.store, inner.connection(), &inner.entity, page).await?;
+            let open: Vec<ledger::Intent> = found.into_iter().flatten().collect();
+            if !open.is_empty() {
+                inner.resolve_page(&open, &mut resolved).await?;
+            }
+        }
+        Ok(resolved)
+    }
+
     /// Lets records that the CRM refused be tried again although nothing about them has changed, as after a change of the
     /// CRM's own rules. Returns how many there were; `None` lets all of them go.
     ///

@@ -46,7 +46,7 @@ impl Life {
     }
 
     /// Whether the next step is done, and whether its caller hears of it.
-    fn step(&self) -> (bool, bool) {
+    pub fn step(&self) -> (bool, bool) {
         if self.is_dead() {
             return (false, false);
         }

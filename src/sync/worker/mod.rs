@@ -1,0 +1,12 @@
+//! The real-time worker: one queue, claimed, worked and settled in rounds.
+
+mod api;
+mod gate;
+mod item;
+mod job;
+mod report;
+mod shared;
+
+pub use api::{Worker, WorkerBuilder};
+pub use item::WorkItem;
+pub use report::Report;
