@@ -471,14 +471,14 @@ async fn history(seed: u64, key: &'static str) {
 
 #[tokio::test]
 async fn keyed_histories_lose_nothing_and_double_nothing() {
-    for seed in 0..120 {
+    for seed in 0..220 {
         Box::pin(history(seed, KEYED)).await;
     }
 }
 
 #[tokio::test]
 async fn probed_histories_lose_nothing_and_double_nothing() {
-    for seed in 0..120 {
+    for seed in 0..220 {
         Box::pin(history(seed, PROBED)).await;
     }
 }

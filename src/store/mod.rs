@@ -3,7 +3,8 @@
 //! A [`Store`] keeps rows of bytes and changes them only by one atomic [`Store::commit`]. On it stand typed families, each a
 //! module of functions that read from a store and write into a [`Batch`]: [`links`] (which record is which), [`base`] (what
 //! was last agreed), [`ledger`] (which writes were begun), [`cursors`] (how far a reader has come), [`inbox`] (which events
-//! were seen), [`journal`] (what was done). [`StoreTokens`] keeps access tokens. Putting what belongs together into one batch
+//! were seen), [`journal`] (what was done), [`parked`] (what the CRM refused), [`overtaken`] (what was written over a change that
+//! was set aside). [`StoreTokens`] keeps access tokens. Putting what belongs together into one batch
 //! is the caller's part: that is what makes a crash harmless.
 //!
 //! [`MemoryStore`] is always there; stores in SQLite, PostgreSQL and Redis come with the features
@@ -21,6 +22,7 @@ mod key;
 pub mod ledger;
 pub mod links;
 mod memory;
+pub mod overtaken;
 pub mod parked;
 #[cfg(feature = "postgres")]
 mod postgres;

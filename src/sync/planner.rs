@@ -103,7 +103,7 @@ impl<'a> Draft<'a> {
     async fn read_store(&mut self) -> Result<()> {
         let (store, connection, entity) = (&*self.inner.store, self.inner.connection(), &self.inner.entity);
         let open: HashSet<String> = ledger::open_intents(store, connection, entity).await?.into_iter().map(|intent| intent.local).collect();
-        self.parked = parked::all(store, connection, entity).await?.into_iter().collect();
+        let any_parked = parked::any(store, connection, entity).await?;
         let mut ids: Vec<&str> = Vec::new();
         for record in self.incoming {
             ids.push(&record.id);
@@ -113,6 +113,10 @@ impl<'a> Draft<'a> {
         for page in ids.chunks(STORE_PAGE) {
             let links = links::by_local(store, connection, entity, page).await?;
             linked.extend(page.iter().copied().zip(links).filter_map(|(id, link)| Some((id, link?))));
+            if any_parked {
+                let parked = parked::get_many(store, connection, entity, page).await?;
+                self.parked.extend(page.iter().zip(parked).filter_map(|(id, parked)| Some(((*id).to_owned(), parked?))));
+            }
         }
         for (work, record) in self.work.iter_mut().zip(self.incoming) {
             let holder = std::iter::once(&record.id).chain(&record.aliases).find(|id| linked.contains_key(id.as_str()));

@@ -58,10 +58,16 @@ impl Engine {
     pub async fn unpark(&self, locals: Option<&[&str]>) -> Result<usize> {
         let inner = &*self.inner;
         let mut freed = 0;
-        let parked = parked::all(&*inner.store, inner.connection(), &inner.entity).await?;
+        let parked: Vec<String> = match locals {
+            None => parked::all(&*inner.store, inner.connection(), &inner.entity).await?.into_iter().map(|(local, _)| local).collect(),
+            Some(locals) => {
+                let found = parked::get_many(&*inner.store, inner.connection(), &inner.entity, locals).await?;
+                locals.iter().zip(found).filter(|(_, found)| found.is_some()).map(|(local, _)| (*local).to_owned()).collect()
+            }
+        };
         for page in parked.chunks(PAGE) {
             let mut batch = Batch::default();
-            for (local, _) in page.iter().filter(|(local, _)| locals.is_none_or(|locals| locals.contains(&local.as_str()))) {
+            for local in page {
                 parked::remove(&mut batch, inner.connection(), &inner.entity, local);
                 freed += 1;
             }

@@ -3,20 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::model::Entity;
-use crate::pace::{RetryBudget, RetryPolicy};
-use crate::queue::{Claim, Lease, LeaseToken, ParkedFilter, ParkedPage, Queue, Settle, Settled, Then};
-use crate::sync::engine::Engine;
-use crate::sync::worker::gate::Gate;
+use crate::queue::{Claim, Lease, LeaseToken, ParkedFilter, ParkedPage, Settle, Settled, Then};
 use crate::sync::worker::item::WorkItem;
 use crate::sync::worker::job::{Job, Outcome};
 use crate::sync::worker::report::Report;
@@ -37,10 +33,10 @@ const FOREIGN: Duration = Duration::from_secs(30);
 /// | refused by the CRM, or not mappable | parked with cause and fields; the lane goes on |
 /// | one record locked or busy | tried again by the policy, an attempt spent; parked when there are none left, its lane frozen until it is replayed |
 /// | rate limit, quota, outage | the lanes wait and their scope is skipped, no attempt spent; never before the CRM's time |
-/// | credential refused | the same, for [`WorkerBuilder::credential_pause`] |
+/// | credential refused | the same, for [`crate::sync::WorkerBuilder::credential_pause`] or until [`Worker::resume`] |
 /// | no answer to a create | the lane waits and the resolver looks; without a guarantee it is parked as `ambiguous` and frozen |
 /// | a whole call refused | halved until the record at fault stands alone |
-/// | handed out again and again | worked alone; parked as `poison` after [`WorkerBuilder::deliveries`] |
+/// | handed out again and again | worked alone; parked as `poison` after [`crate::sync::WorkerBuilder::deliveries`] |
 ///
 /// Nothing is spawned: several workers, in one process or many, are several values. A dropped round leaves leases that end by
 /// themselves and intents that the next holder resolves.
@@ -50,23 +46,6 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker of `queue`.
-    pub fn builder(queue: Arc<dyn Queue>, host: Host) -> WorkerBuilder {
-        WorkerBuilder {
-            queue,
-            host,
-            engines: Vec::new(),
-            policy: RetryPolicy::default(),
-            budget: RetryBudget::default(),
-            ttl: Duration::from_secs(60),
-            entries: 20,
-            concurrency: 8,
-            poll: Duration::from_secs(1),
-            deliveries: 5,
-            credential_pause: Duration::from_secs(300),
-        }
-    }
-
     /// One round: claim, work, settle. An idle report if there was nothing to claim.
     ///
     /// # Errors
@@ -116,7 +95,7 @@ impl Worker {
     }
 
     /// Rounds until `shutdown` completes, one report each, idle ones too; between idle rounds it waits for a wake-up of the
-    /// queue or for [`WorkerBuilder::poll`]. After `shutdown` no write is begun: calls under way are finished and settled, the
+    /// queue or for [`crate::sync::WorkerBuilder::poll`]. After `shutdown` no write is begun: calls under way are finished and settled, the
     /// other lanes are given back, and the stream ends. An error of the queue is a report too; the next round waits.
     #[must_use = "nothing is done unless the stream is polled"]
     pub fn run<'a>(&'a self, shutdown: impl Future<Output = ()> + Send + 'a) -> BoxStream<'a, Report> {
@@ -164,8 +143,8 @@ impl Worker {
     /// Puts dead letters back into their lanes, and lets the engines forget that the CRM refused those records, so that they are
     /// tried again although nothing about them has changed. Answers how many entries.
     ///
-    /// A refused entry whose lane went on is an older change than what was written since: replayed, it is written over it. If
-    /// that is not wanted, discard it and enqueue the record anew.
+    /// A refused entry whose lane went on is an older change than what was written since: replayed, it writes only the fields
+    /// that no younger change of its lane has spoken of.
     ///
     /// # Errors
     /// Those of the queue and the stores.
@@ -186,6 +165,12 @@ impl Worker {
                 return self.inner.queue.replay(which).await;
             }
         }
+    }
+
+    /// The lanes of a connection go on at once, whatever made them wait: call it when a credential was renewed. Other workers
+    /// go on when their pause is over, or are told so too. True if they did wait.
+    pub fn resume(&self, scope: &str) -> bool {
+        self.inner.gate().resume(scope)
     }
 
     /// Lanes by engine, in calls of what the CRM takes. Lanes that were handed out before without an end stand alone.
@@ -235,126 +220,10 @@ impl Worker {
         let paused = inner.gate().paused(inner.host.monotonic());
         let waits = job.leases.iter().flat_map(|lease| &lease.entries).any(|entry| paused.contains(&entry.scope));
         let mut outcome =
-            if waits || inner.stopping.load(Ordering::SeqCst) { Outcome::released(&job.leases) } else { job.run(inner).await };
+            if waits || inner.stopping.load(Ordering::SeqCst) { Outcome::released(&job.leases) } else { job.run(inner).await? };
         outcome.tokens = tokens;
         let settled = inner.queue.settle(std::mem::take(&mut outcome.settles)).await?;
         outcome.lost += settled.iter().filter(|settled| **settled == Settled::LeaseLost).count();
         Ok(outcome)
-    }
-}
-
-/// Puts a [`Worker`] together.
-#[derive(Debug)]
-pub struct WorkerBuilder {
-    queue: Arc<dyn Queue>,
-    host: Host,
-    engines: Vec<Engine>,
-    policy: RetryPolicy,
-    budget: RetryBudget,
-    ttl: Duration,
-    entries: usize,
-    concurrency: usize,
-    poll: Duration,
-    deliveries: u32,
-    credential_pause: Duration,
-}
-
-impl WorkerBuilder {
-    /// Adds an engine: the worker takes the lanes of its connection and entity. In-call retries are cut to one.
-    #[must_use]
-    pub fn engine(mut self, engine: Engine) -> Self {
-        self.engines.push(engine);
-        self
-    }
-
-    /// When and how often an entry is tried again. Default: that of the original guide (1 s doubling to 60 s, five attempts).
-    #[must_use]
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// What in-call retries are paid from; share one among all workers of a process. Default: one of its own.
-    #[must_use]
-    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// How long leases last; they are extended every third of it. Default: 60 s; at least 1 s.
-    #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl.max(Duration::from_secs(1));
-        self
-    }
-
-    /// At most so many changes of one record are merged into one. Default: 20.
-    #[must_use]
-    pub fn entries(mut self, entries: usize) -> Self {
-        self.entries = entries.max(1);
-        self
-    }
-
-    /// At most so many write batches under way at once; it starts with one and adapts. Default: 8.
-    #[must_use]
-    pub fn concurrency(mut self, batches: usize) -> Self {
-        self.concurrency = batches.max(1);
-        self
-    }
-
-    /// How long an idle worker waits before it looks again. Default: 1 s.
-    #[must_use]
-    pub fn poll(mut self, wait: Duration) -> Self {
-        self.poll = wait;
-        self
-    }
-
-    /// After how many deliveries in a row that nobody settled an entry is parked as `poison`. Default: 5.
-    #[must_use]
-    pub fn deliveries(mut self, deliveries: u32) -> Self {
-        self.deliveries = deliveries.max(1);
-        self
-    }
-
-    /// How long the lanes of a connection wait after its credential was refused. Default: 5 minutes.
-    #[must_use]
-    pub fn credential_pause(mut self, wait: Duration) -> Self {
-        self.credential_pause = wait;
-        self
-    }
-
-    /// The worker.
-    ///
-    /// # Errors
-    /// [`crate::error::ErrorKind::Config`] if there is no engine, or two for one connection and entity.
-    pub fn build(self) -> Result<Worker> {
-        // The lane tries again: retries on two floors multiply.
-        let in_call = self.policy.clone().attempts(2).longest_hint(Duration::from_secs(2));
-        let mut engines = HashMap::new();
-        for engine in self.engines {
-            let key = (engine.inner.connection().to_owned(), engine.entity().clone());
-            let message = format!("two engines are for {} of {}", key.1, key.0);
-            if engines.insert(key, engine.retrying(in_call.clone(), self.budget.clone())).is_some() {
-                return Err(Error::config(message));
-            }
-        }
-        if engines.is_empty() {
-            return Err(Error::config("a worker needs an engine"));
-        }
-        let inner = Inner {
-            name: self.host.new_id(),
-            queue: self.queue,
-            host: self.host,
-            engines,
-            policy: self.policy,
-            ttl: self.ttl,
-            entries: self.entries,
-            poll: self.poll,
-            deliveries: self.deliveries,
-            credential_pause: self.credential_pause,
-            gate: Mutex::new(Gate::new(self.concurrency)),
-            stopping: AtomicBool::new(false),
-        };
-        Ok(Worker { inner: Arc::new(inner) })
     }
 }

@@ -50,6 +50,11 @@ impl Gate {
         }
     }
 
+    /// A scope waits no longer. True if it did.
+    pub(super) fn resume(&mut self, scope: &str) -> bool {
+        self.scopes.remove(scope).is_some()
+    }
+
     /// The scopes that wait now. One that may go again keeps its count until it is answered.
     pub(super) fn paused(&self, now: Duration) -> Vec<String> {
         self.scopes.iter().filter(|(_, (until, _))| *until > now).map(|(scope, _)| scope.clone()).collect()

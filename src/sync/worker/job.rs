@@ -1,6 +1,6 @@
 //! One batch of lanes: resolve, plan, apply, and how each lane is settled.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -10,10 +10,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pace::Jitter;
 use crate::queue::{Cause, Lease, LeaseToken, Settle, Then};
 use crate::store::ledger;
+use crate::store::overtaken::Overtaken;
 use crate::sync::api::{self, Incoming};
 use crate::sync::engine::Engine;
 use crate::sync::guarantee::Guarantee;
 use crate::sync::plan::Action;
+use crate::sync::worker::aside::{self, Change, Ended};
 use crate::sync::worker::item::WorkItem;
 use crate::sync::worker::report::Report;
 use crate::sync::worker::shared::Inner;
@@ -33,6 +35,7 @@ pub(super) struct Outcome {
     pub(super) tokens: Vec<LeaseToken>,
     pub(super) lost: usize,
     counts: Report,
+    ended: Vec<Ended>,
 }
 
 impl Outcome {
@@ -59,13 +62,20 @@ impl Outcome {
     }
 
     fn done(&mut self, held: &Held) {
-        self.counts.done += held.taken;
-        self.settles.push(Settle::done(held.token.clone(), held.taken));
+        self.counts.done += held.changes.len();
+        self.settles.push(Settle::done(held.token.clone(), held.changes.len()));
+        if held.marked {
+            self.ended.push(Ended { local: held.token.lane.record.clone(), changes: held.changes.clone(), aside: false });
+        }
     }
 
     fn park(&mut self, held: &Held, cause: Cause, freeze: bool) {
-        self.counts.parked += held.taken;
-        self.settles.push(Settle::new(held.token.clone(), Then::Park { entries: held.taken, cause, freeze }));
+        let entries = held.changes.len();
+        self.counts.parked += entries;
+        self.settles.push(Settle::new(held.token.clone(), Then::Park { entries, cause, freeze }));
+        if !freeze {
+            self.ended.push(Ended { local: held.token.lane.record.clone(), changes: held.changes.clone(), aside: true });
+        }
     }
 
     fn defer(&mut self, held: &Held, wait: Duration) {
@@ -80,53 +90,81 @@ struct Held {
     token: LeaseToken,
     scope: String,
     attempts: u32,
-    /// How many of its entries are in the record.
-    taken: usize,
+    /// Those of its entries that are in the record.
+    changes: Vec<Change>,
+    /// Changes of this record are set aside: what is written now overtakes them.
+    marked: bool,
     incoming: Incoming,
 }
 
 impl Job {
-    pub(super) async fn run(self, worker: &Inner) -> Outcome {
+    /// # Errors
+    /// Those of the store, about changes that are set aside; nothing is to be settled then.
+    pub(super) async fn run(self, worker: &Inner) -> Result<Outcome> {
         let mut outcome = Outcome::default();
+        let engine = self.engine.clone();
+        let locals: Vec<&str> = self.leases.iter().map(|lease| lease.lane().record.as_str()).collect();
+        let rows = aside::known(&engine, &locals).await?;
+        let held = self.read(worker, &rows, &mut outcome);
+        let held = resolve(worker, &engine, held, &mut outcome).await;
+        write(worker, &engine, held, &mut outcome).await;
+        aside::note(&engine, &outcome.ended).await?;
+        Ok(outcome)
+    }
+
+    /// The records that the entries make.
+    fn read(self, worker: &Inner, rows: &HashMap<String, Overtaken>, outcome: &mut Outcome) -> Vec<Held> {
         let mut held = Vec::with_capacity(self.leases.len());
         for lease in self.leases {
             let Some(head) = lease.entries.first() else { continue };
-            let taken = if self.alone { 1 } else { lease.entries.len() };
+            let record = &lease.lane().record;
+            let row = rows.get(record);
             let mut one = Held {
                 token: lease.token.clone(),
                 scope: head.scope.clone(),
                 attempts: lease.attempts,
-                taken: 1,
-                incoming: Incoming::new(lease.lane().record.clone(), crate::model::Fields::new()),
+                changes: vec![Change::new(head, None)],
+                marked: row.is_some(),
+                incoming: Incoming::new(record.clone(), crate::model::Fields::new()),
             };
             if lease.deliveries > worker.deliveries {
                 let message = format!("it was handed out {} times and nobody came to an end with it", lease.deliveries - 1);
                 outcome.park(&one, Cause::new("poison", message), false);
                 continue;
             }
-            let items: Result<Vec<WorkItem>> = lease.entries.iter().take(taken).map(WorkItem::read).collect();
-            match items {
-                Ok(items) => {
-                    one.taken = taken;
-                    one.incoming = WorkItem::merged(&lease.lane().record, items);
-                    held.push(one);
-                }
-                // Those before the unreadable one are worked; it is the head then.
-                Err(error) => {
-                    let readable: Vec<WorkItem> = lease.entries.iter().map_while(|entry| WorkItem::read(entry).ok()).collect();
-                    if readable.is_empty() {
-                        outcome.park(&one, Cause::of(&error), false);
-                    } else {
-                        one.taken = readable.len();
-                        one.incoming = WorkItem::merged(&lease.lane().record, readable);
-                        held.push(one);
+            let mut items = Vec::with_capacity(lease.entries.len());
+            let mut changes = Vec::with_capacity(lease.entries.len());
+            let mut stripped = false;
+            let mut broken = None;
+            for entry in lease.entries.iter().take(if self.alone { 1 } else { usize::MAX }) {
+                match WorkItem::read(entry) {
+                    Ok(mut item) => {
+                        stripped |= aside::strip(&mut item, entry, row);
+                        changes.push(Change::new(entry, Some(&item)));
+                        items.push(item);
+                    }
+                    // Those before it are worked; it is the head then.
+                    Err(error) => {
+                        broken = Some(error);
+                        break;
                     }
                 }
             }
+            if let (true, Some(error)) = (items.is_empty(), broken) {
+                outcome.park(&one, Cause::of(&error), false);
+                continue;
+            }
+            one.changes = changes;
+            one.incoming = WorkItem::merged(record, items);
+            if stripped && one.incoming.fields.is_empty() {
+                // Every field of it was written anew since.
+                outcome.counts.unchanged += 1;
+                outcome.done(&one);
+            } else {
+                held.push(one);
+            }
         }
-        let held = resolve(worker, &self.engine, held, &mut outcome).await;
-        write(worker, &self.engine, held, &mut outcome).await;
-        outcome
+        held
     }
 }
 
@@ -135,8 +173,8 @@ async fn resolve(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &mut
     match resolve_open(worker, engine, &held, outcome).await {
         Ok(free) => held.into_iter().zip(free).filter(|(_, free)| *free).map(|(one, _)| one).collect(),
         Err(error) => {
-            let settled: BTreeSet<u64> = outcome.settles.iter().map(|settle| settle.token.fence).collect();
-            let left: Vec<Held> = held.into_iter().filter(|one| !settled.contains(&one.token.fence)).collect();
+            let settled: HashSet<&LeaseToken> = outcome.settles.iter().map(|settle| &settle.token).collect();
+            let left: Vec<Held> = held.into_iter().filter(|one| !settled.contains(&one.token)).collect();
             fatal(worker, error, &left, outcome);
             Vec::new()
         }
@@ -203,7 +241,7 @@ fn write<'a>(worker: &'a Inner, engine: &'a Engine, held: Vec<Held>, outcome: &'
             return;
         }
         if let [one] = left.as_slice() {
-            outcome.park(one, Cause::of(&error), false);
+            failed(worker, one, &error, outcome);
             return;
         }
         let mut left = left;
@@ -232,6 +270,7 @@ async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &
     };
     let mut waiting: HashMap<String, Held> = HashMap::with_capacity(held.len());
     let mut kept = Vec::with_capacity(held.len());
+    let mut reviews = Vec::new();
     for (row, one) in plan.rows.drain(..).zip(held) {
         if lost.contains(&one.token) {
             outcome.lost += 1;
@@ -244,11 +283,14 @@ async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &
                 outcome.done(&one);
             }
             Action::Invalid => outcome.park(&one, Cause::new("mapping", row.reason.clone()), false),
-            Action::Review => outcome.park(&one, Cause::new("review", row.reason.clone()), false),
+            Action::Review => reviews.push((row.reason.clone(), one)),
         }
         kept.push(row);
     }
     plan.rows = kept;
+    if let Err(error) = review(engine, reviews, outcome).await {
+        return Err((waiting.into_values().collect(), error));
+    }
     let mut failed = None;
     let mut stream = engine.apply(&plan);
     while let Some(item) = stream.next().await {
@@ -277,6 +319,24 @@ async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &
     }
 }
 
+/// A record that somebody is writing just now waits; the others are for a person to look at.
+async fn review(engine: &Engine, rows: Vec<(String, Held)>, outcome: &mut Outcome) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let inner = &*engine.inner;
+    let locals: Vec<&str> = rows.iter().map(|(_, one)| one.incoming.id.as_str()).collect();
+    // On an error they are not settled: their leases end by themselves.
+    let open = ledger::by_local(&*inner.store, inner.connection(), &inner.entity, &locals).await?;
+    for ((reason, one), open) in rows.iter().zip(open) {
+        match open {
+            Some(_) => outcome.defer(one, Duration::from_secs(1)),
+            None => outcome.park(one, Cause::new("review", reason.clone()), false),
+        }
+    }
+    Ok(())
+}
+
 fn settle(worker: &Inner, engine: &Engine, one: &Held, done: api::Outcome, outcome: &mut Outcome) {
     match done {
         api::Outcome::Created(_) => {
@@ -294,17 +354,20 @@ fn settle(worker: &Inner, engine: &Engine, one: &Held, done: api::Outcome, outco
             Guarantee::None => outcome.park(one, Cause { kind: "ambiguous".to_owned(), ..Cause::of(&error) }, true),
             _ => outcome.defer(one, engine.inner.search_lag.min(worker.ttl)),
         },
-        api::Outcome::Failed(error) => {
-            let attempt = one.attempts.saturating_add(1);
-            match worker.policy.next_wait_repeatable(&error, attempt, Duration::ZERO, worker.host.random()) {
-                Some(wait) => {
-                    outcome.counts.retried += 1;
-                    outcome.settles.push(Settle::new(one.token.clone(), Then::Retry { wait }));
-                }
-                // What may pass stops its lane: replayed after younger changes it would undo them.
-                None => outcome.park(one, Cause::of(&error), error.is_retryable()),
-            }
+        api::Outcome::Failed(error) => failed(worker, one, &error, outcome),
+    }
+}
+
+/// Tried again by the policy, or set aside.
+fn failed(worker: &Inner, one: &Held, error: &Error, outcome: &mut Outcome) {
+    let attempt = one.attempts.saturating_add(1);
+    match worker.policy.next_wait_repeatable(error, attempt, Duration::ZERO, worker.host.random()) {
+        Some(wait) => {
+            outcome.counts.retried += 1;
+            outcome.settles.push(Settle::new(one.token.clone(), Then::Retry { wait }));
         }
+        // What may pass stops its lane: the changes behind it would meet the same.
+        None => outcome.park(one, Cause::of(error), error.is_retryable()),
     }
 }
 
@@ -313,8 +376,9 @@ fn fatal(worker: &Inner, error: Error, left: &[Held], outcome: &mut Outcome) {
     let scopes: Vec<String> = scopes_of(left);
     let mut gate = worker.gate();
     let failures = gate.failures(&scopes).saturating_add(1);
+    let credential = matches!(error.kind(), ErrorKind::Authentication | ErrorKind::Permission | ErrorKind::Config);
     let wait = match error.kind() {
-        ErrorKind::Authentication | ErrorKind::Permission | ErrorKind::Config => worker.credential_pause,
+        _ if credential => worker.credential_pause,
         _ => match error.retry_after() {
             // Never earlier than the CRM's time; a little later, so that not all come at once.
             Some(hint) => hint.saturating_add(Jitter::Full.apply((hint / 10).min(Duration::from_secs(5)), worker.host.random())),
@@ -328,7 +392,13 @@ fn fatal(worker: &Inner, error: Error, left: &[Held], outcome: &mut Outcome) {
     gate.pause(&scopes, worker.host.monotonic().saturating_add(wait));
     drop(gate);
     for one in left {
-        outcome.defer(one, wait);
+        if credential {
+            // Free, but skipped by this worker until its pause is over or it is told to resume.
+            outcome.counts.deferred += 1;
+            outcome.settles.push(Settle::release(one.token.clone()));
+        } else {
+            outcome.defer(one, wait);
+        }
     }
     outcome.counts.error.get_or_insert(error);
 }
