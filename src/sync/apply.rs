@@ -123,7 +123,7 @@ impl Inner {
             links::put(batch, self.connection(), &link)?;
         }
         let mut fields = row.mapped.clone();
-        if let Some(old) = old.filter(|old| old.mapping == plan.mapping) {
+        if let Some(old) = old {
             for (name, value) in &old.fields {
                 if fields.get(name).is_none() {
                     fields.insert(name, value.clone());

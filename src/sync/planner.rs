@@ -373,6 +373,15 @@ impl<'a> Draft<'a> {
                         row.mapped = update;
                     }
                 }
+                // What was read is known from now on, also where this record says nothing: a field that is emptied later must
+                // not look like one that was always empty.
+                for target in inner.mapping.targets() {
+                    if let Some(value) = remote_fields.and_then(|fields| fields.get(&target.name))
+                        && row.mapped.get(&target.name).is_none()
+                    {
+                        row.mapped.insert(&target.name, value.clone());
+                    }
+                }
                 row
             })
             .collect()
