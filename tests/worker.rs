@@ -482,3 +482,132 @@ async fn probed_histories_lose_nothing_and_double_nothing() {
         Box::pin(history(seed, PROBED)).await;
     }
 }
+
+#[tokio::test]
+async fn a_refused_change_that_comes_back_does_not_undo_what_was_written_since() {
+    for freed in [false, true] {
+        let bench = Bench::new(1, KEYED).await;
+        let rule = DuplicateRule { action: RuleAction::Block, ..DuplicateRule::new("Same_Name", "Lead", &["LastName"]) };
+        bench.org.sandbox.set_options(|options| options.duplicate_rules = vec![rule]).unwrap();
+        let engine = bench.org.engine(KEYED);
+        let change = |value: serde_json::Value| WorkItem::new(Fields::from_value(value).unwrap());
+        let worker = bench.worker();
+        put(&*bench.queue, &engine, "a", &change(json!({"lastName": "Taken"}))).await;
+        put(&*bench.queue, &engine, "b", &change(json!({"firstName": "F", "lastName": "Taken", "score": 1}))).await;
+        bench.drain(&worker, "refused").await;
+        assert_eq!(bench.parked().await.len(), 1);
+        // Two younger changes go through; the second writes what the CRM has already.
+        put(&*bench.queue, &engine, "b", &change(json!({"lastName": "Free", "score": 2}))).await;
+        bench.drain(&worker, "younger").await;
+        put(&*bench.queue, &engine, "b", &change(json!({"score": 2}))).await;
+        bench.drain(&worker, "the same").await;
+
+        let person = |first: Option<&str>| Person { first: first.map(str::to_owned), last: "Free".to_owned(), score: Some(2) };
+        if freed {
+            bench.org.sandbox.set_options(|options| options.duplicate_rules.clear()).unwrap();
+        }
+        assert_eq!(worker.replay(&ParkedFilter::all()).await.unwrap(), 1);
+        bench.drain(&worker, "replayed").await;
+        assert!(bench.parked().await.is_empty(), "what it still has to say is allowed: {:?}", bench.parked().await);
+        let taken = Person { first: None, last: "Taken".to_owned(), score: None };
+        bench.org.assert_whole(KEYED, &[("a".to_owned(), taken), ("b".to_owned(), person(Some("F")))].into(), "replayed");
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_credential_lets_the_lanes_go_on_at_once() {
+    let bench = Bench::new(1, KEYED).await;
+    let people = people(5);
+    bench.put_all(&people).await;
+    let body = json!([{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]);
+    bench.org.sandbox.fault(Fault::new(FaultKind::Status { status: 401, body }).times(1));
+    let worker = bench.worker();
+    let report = worker.step().await.unwrap();
+    assert_eq!((report.paused.as_slice(), report.retried), (["salesforce:test".to_owned()].as_slice(), 0));
+    assert!(worker.step().await.unwrap().is_idle());
+    let began = bench.org.host.now();
+    assert!(worker.resume("salesforce:test") && !worker.resume("salesforce:test"));
+    while !worker.step().await.unwrap().is_idle() {}
+    assert_eq!(bench.org.host.now(), began, "it waited");
+    bench.org.assert_whole(KEYED, &people, "resumed");
+}
+
+/// The process stands still in the middle of its first write.
+#[derive(Debug)]
+struct Stalls {
+    host: crm_sync::host::Host,
+    queue: Arc<dyn Queue>,
+    stalled: AtomicU64,
+}
+
+impl Middleware for Stalls {
+    async fn around<'a, T, F>(&'a self, call: Call<'a>, run: F) -> Result<T>
+    where
+        T: Send + 'a,
+        F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a,
+    {
+        let answer = run().await;
+        if call.operation == "bulk" && self.stalled.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.host.sleep(Duration::from_secs(61)).await;
+            // Somebody else has the lanes meanwhile.
+            let leases = self.queue.claim(&Claim::new("other")).await?;
+            assert_eq!(leases.len(), 2);
+            let back = leases.into_iter().map(|lease| Settle::release(lease.token)).collect();
+            self.queue.settle(back).await?;
+        }
+        answer
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_was_lost_during_a_write_is_noticed() {
+    let bench = Bench::new(1, KEYED).await;
+    let people = people(2);
+    bench.put_all(&people).await;
+    let access = bench.org.sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+    let config = SalesforceConfig::with_access_token(&access.instance_url, access.access_token.into()).name("salesforce:test");
+    let stalls = Stalls { host: bench.org.host.clone(), queue: Arc::clone(&bench.queue), stalled: AtomicU64::new(0) };
+    let crm = Salesforce::new(config, bench.org.sandbox.transport(), bench.org.host.clone()).unwrap().layer(stalls);
+    let engine = bench.org.engine_of(KEYED, Arc::new(crm), Arc::clone(&bench.org.store));
+    let worker = bench.worker_of(engine, Arc::clone(&bench.queue));
+    let report = worker.step().await.unwrap();
+    assert_eq!((report.created, report.lost), (2, 2), "{report:?}");
+    assert_eq!(bench.queue.stats().await.unwrap().entries, 2, "a lost lease settled something");
+    let reports = bench.drain(&worker, "lost").await;
+    assert_eq!(reports.iter().map(|report| (report.created, report.unchanged)).collect::<Vec<_>>(), [(0, 2)]);
+    bench.org.assert_whole(KEYED, &people, "lost");
+}
+
+#[tokio::test]
+async fn a_call_is_repeated_at_most_once_and_only_for_pay() {
+    // An outage of the whole CRM: rounds repeat, calls hardly.
+    for (budget, calls) in [(500, 2), (13, 1), (0, 1)] {
+        let bench = Bench::new(1, KEYED).await;
+        bench.put_all(&people(3)).await;
+        bench.org.sandbox.fault(Fault::new(FaultKind::Unavailable { html: false, retry_after: None }).method("POST").always());
+        bench.org.sandbox.fault(Fault::new(FaultKind::Unavailable { html: false, retry_after: None }).method("PATCH").always());
+        let builder = Worker::builder(Arc::clone(&bench.queue), bench.org.host.clone()).engine(bench.org.engine(KEYED));
+        let worker = builder.retry_budget(crm_sync::pace::RetryBudget::new(budget)).build().unwrap();
+        let report = worker.step().await.unwrap();
+        assert_eq!((bench.org.writes(), report.retried, report.deferred), (calls, 0, 3), "a budget of {budget}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_field_is_named_in_the_dead_letter() {
+    let bench = Bench::new(1, KEYED).await;
+    let body = json!([{"message": "Email: invalid email address", "errorCode": "INVALID_EMAIL_ADDRESS", "fields": ["Email"]}]);
+    bench.org.sandbox.fault(Fault::new(FaultKind::Status { status: 400, body }).method("PATCH").always());
+    bench.org.sandbox.fault(
+        Fault::new(FaultKind::Status {
+            status: 400,
+            body: json!([{"message": "Email: invalid email address", "errorCode": "INVALID_EMAIL_ADDRESS", "fields": ["Email"]}]),
+        })
+        .method("POST")
+        .always(),
+    );
+    bench.put_all(&people(1)).await;
+    bench.drain(&bench.worker(), "refused").await;
+    let parked = bench.parked().await;
+    assert_eq!(parked[0].cause.group(), "validation:INVALID_EMAIL_ADDRESS[Email]", "{parked:?}");
+}

@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_row_is_replaced_only_as_it_was_read() {
         let store = MemoryStore::new(Host::manual(1));
-        let entity = Entity::new("Lead").unwrap();
+        let entity = Entity::from_static("Lead");
         let mut row = Overtaken::default();
         row.set_aside("a", 1);
         let put_at = async |row: &Overtaken, version: Option<u64>| {

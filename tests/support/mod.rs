@@ -4,6 +4,7 @@
 
 pub mod org;
 pub mod pausing;
+pub mod virtual_time;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -197,7 +197,8 @@ async fn resolve_open(worker: &Inner, engine: &Engine, held: &[Held], outcome: &
             continue;
         };
         // Whoever opened it may still be about to send it, until his lease must have ended.
-        let age = Duration::try_from(now.duration_since(intent.opened_at)).unwrap_or_default();
+        // A moment that has not come yet is one before the clock was set back.
+        let age = Duration::try_from(now.duration_since(intent.opened_at)).unwrap_or(Duration::MAX);
         let known = intent.state == ledger::IntentState::Ambiguous;
         match worker.ttl.checked_sub(age).filter(|_| !known) {
             Some(wait) => {
