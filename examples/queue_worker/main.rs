@@ -14,6 +14,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its user")]
 
 mod backend;
+#[allow(dead_code, reason = "each example uses its own part")]
 #[path = "../support/args.rs"]
 mod support;
 
