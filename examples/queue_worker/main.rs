@@ -12,6 +12,7 @@
 //! to stderr; the last line of stdout is one JSON object.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its user")]
+#![allow(clippy::disallowed_methods, reason = "a program may spawn, and measures")]
 
 mod backend;
 #[allow(dead_code, reason = "each example uses its own part")]

@@ -48,10 +48,10 @@ impl Overtaken {
     }
 
     /// The change of `op` at `place` was written: it is set aside no longer, and older ones are overtaken in `fields`.
-    pub fn written<'a>(&mut self, op: &str, place: u64, fields: impl Iterator<Item = &'a str> + Clone) {
+    pub fn written(&mut self, op: &str, place: u64, fields: &[String]) {
         self.changes.retain(|change| change.op != op);
         for change in self.changes.iter_mut().filter(|change| change.place < place) {
-            change.fields.extend(fields.clone().map(str::to_owned));
+            change.fields.extend(fields.iter().cloned());
         }
     }
 }
@@ -103,12 +103,12 @@ mod tests {
         let mut row = Overtaken::default();
         row.set_aside("b", 2);
         row.set_aside("d", 4);
-        row.written("a", 1, ["x"].into_iter());
-        row.written("c", 3, ["y"].into_iter());
+        row.written("a", 1, &["x".to_owned()]);
+        row.written("c", 3, &["y".to_owned()]);
         row.set_aside("b", 2);
         let fields = |op: &str| row.of(op).unwrap().fields.iter().map(String::as_str).collect::<Vec<_>>();
         assert_eq!((fields("b"), fields("d")), (vec!["y"], vec![]));
-        row.written("d", 4, ["z"].into_iter());
+        row.written("d", 4, &["z".to_owned()]);
         assert!(row.of("d").is_none());
         assert_eq!(row.of("b").unwrap().fields.len(), 2);
     }

@@ -24,8 +24,9 @@ const FOREIGN: Duration = Duration::from_secs(30);
 /// Brings what waits in a queue to the CRM.
 ///
 /// A round claims lanes, merges the changes of each record, puts records of many lanes into one write call, and settles each
-/// lane by what the CRM said. Writes go through [`Engine::plan`] and [`Engine::apply`], so that they are as safe as those: an
-/// intent is in the store before each write, and what got no answer is resolved before its record is written again.
+/// lane by what the CRM said. Writes go through [`crate::sync::Engine::plan`] and [`crate::sync::Engine::apply`], so that they
+/// are as safe as those: an intent is in the store before each write, and what got no answer is resolved before its record is
+/// written again.
 ///
 /// | what happened | what follows |
 /// | --- | --- |

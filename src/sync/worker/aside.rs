@@ -78,7 +78,7 @@ async fn note_page(engine: &Engine, page: &[Ended]) -> Result<()> {
             if ended.aside {
                 after.set_aside(&change.op, change.place);
             } else {
-                after.written(&change.op, change.place, change.fields.iter().map(String::as_str));
+                after.written(&change.op, change.place, &change.fields);
             }
         }
         if after != before {
