@@ -284,14 +284,11 @@ async fn two_real_processes_keep_the_limit() {
         })
         .collect();
     let done = tokio::task::spawn_blocking(move || {
-        children
-            .into_iter()
-            .map(|mut child| {
-                let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-                let said = lines.filter(|line| line.contains("done")).count();
-                child.wait().unwrap().success() && said == 1
-            })
-            .all(|done| done)
+        children.into_iter().all(|mut child| {
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            let said = lines.filter(|line| line.contains("done")).count();
+            child.wait().unwrap().success() && said == 1
+        })
     });
     assert!(done.await.unwrap(), "a child failed");
     stop.send(()).unwrap();
