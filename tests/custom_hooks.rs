@@ -64,7 +64,7 @@ const YAML: &str = r#"
 name: old
 base_url: https://x.io
 auth: {type: bearer, secret: never-asked}
-defaults: {search: {answer: {items: /items}}, get: {}, create: {}, update: {}, delete: {}}
+defaults: {search: {records: /items}, get: {}, create: {}, update: {}, delete: {}}
 "#;
 
 #[test]

@@ -240,6 +240,24 @@ async fn a_server_that_may_lose_writes_is_refused() {
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("accept_loss"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_another_version_are_refused_by_name() {
+    let Some(server) = Server::redis() else { return };
+    let prefix = server.fresh_name();
+    let queue = open(&server, &prefix, None).await.unwrap();
+    queue.enqueue(vec![entry("a", "1")]).await.unwrap();
+    let mut connection = connect(&server).await;
+    let set = |version: u32| redis::cmd("HSET").arg(format!("{{{prefix}}}:queue:meta")).arg("version").arg(version).to_owned();
+    set(9).exec_async(&mut connection).await.unwrap();
+    let error = open(&server, &prefix, None).await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Config && error.to_string().contains("version 9") && error.to_string().contains("knows 1"),
+        "{error}"
+    );
+    set(1).exec_async(&mut connection).await.unwrap();
+    assert_eq!(open(&server, &prefix, None).await.unwrap().claim(&want()).await.unwrap().len(), 1);
+}
+
 /// Claiming must not read lanes it does not hand out: those that wait, or whose scope is skipped.
 #[tokio::test(flavor = "multi_thread")]
 #[allow(clippy::disallowed_methods, reason = "measures real time")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::adapter::Capabilities;
+use crate::adapter::{Capabilities, Quota};
 use crate::error::Result;
 use crate::model::Entity;
 use crate::query::Query;
@@ -77,6 +77,9 @@ pub trait Middleware: Debug + Send + Sync {
     where
         T: Send + 'a,
         F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a;
+
+    /// Hears what the CRM said of its allowances, whenever they are asked for.
+    fn quota(&self, _quota: &Quota) {}
 }
 
 /// A middleware that is shared by several adapters, such as one rate limit for two connections to the same account.
@@ -87,5 +90,9 @@ impl<M: Middleware> Middleware for Arc<M> {
         F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a,
     {
         (**self).around(call, run)
+    }
+
+    fn quota(&self, quota: &Quota) {
+        (**self).quota(quota);
     }
 }

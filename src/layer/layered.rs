@@ -125,7 +125,11 @@ impl<A: CrmAdapter, M: Middleware> CrmAdapter for Layered<A, M> {
     }
 
     async fn quota(&self) -> Result<Option<Quota>> {
-        self.middleware.around(self.call("quota", None), || self.inner.quota()).await
+        let quota = self.middleware.around(self.call("quota", None), || self.inner.quota()).await?;
+        if let Some(quota) = &quota {
+            self.middleware.quota(quota);
+        }
+        Ok(quota)
     }
 }
 

@@ -24,16 +24,19 @@
 //! A rate limit outside of the retry is the wrong order: the retries, which come when the CRM is already pressed, would pass
 //! it by.
 //!
-//! On the way of a call only [`RateLimit`] and [`Retry`] ever sleep. [`DryRun`] is an adapter around an adapter too, but not a
+//! Several processes at one account put [`SharedBudget`] where the rate limit is. On the way of a call only these and [`Retry`]
+//! ever sleep. [`DryRun`] is an adapter around an adapter too, but not a
 //! middleware: it answers writes itself.
 
 mod api;
 mod dry_run;
 mod guard;
 mod layered;
+mod line;
 mod observe;
 mod rate_limit;
 mod retry;
+mod shared_budget;
 
 pub use api::{Call, Middleware};
 pub use dry_run::{DryRun, Planned};
@@ -42,3 +45,4 @@ pub use layered::{LayerExt, Layered};
 pub use observe::Observe;
 pub use rate_limit::RateLimit;
 pub use retry::Retry;
+pub use shared_budget::SharedBudget;

@@ -45,6 +45,11 @@ impl Window {
         self.limit
     }
 
+    /// How many calls may go at once.
+    pub fn most_at_once(&self) -> u32 {
+        self.burst
+    }
+
     /// The length of the window.
     pub fn per(&self) -> Duration {
         self.per
@@ -104,6 +109,20 @@ impl Bucket {
     pub fn new(windows: impl IntoIterator<Item = Window>) -> Self {
         let lanes = windows.into_iter().map(|window| Lane { window, idle_at: 0 }).collect();
         Self { lanes, paused_until: 0, allowance: None }
+    }
+
+    /// A bucket of `windows` of which so much is reserved already, as [`Bucket::reserved`] told; a window without a mark is idle.
+    pub fn resumed(windows: impl IntoIterator<Item = Window>, reserved: &[Duration]) -> Self {
+        let mut bucket = Self::new(windows);
+        for (lane, mark) in bucket.lanes.iter_mut().zip(reserved) {
+            lane.idle_at = mark.as_nanos();
+        }
+        bucket
+    }
+
+    /// For each window the mark at which it is idle again: all that has to be kept of it.
+    pub fn reserved(&self) -> Vec<Duration> {
+        self.lanes.iter().map(|lane| nanos(lane.idle_at)).collect()
     }
 
     /// How long a call of `cost` would have to wait. Takes nothing.
@@ -185,6 +204,18 @@ mod tests {
         let mut bucket = Bucket::new([Window::per_second(10).burst(6)]);
         let waits: Vec<_> = (0..9).map(|_| bucket.reserve(SECOND, 1).as_millis()).collect();
         assert_eq!(waits, [0, 0, 0, 0, 0, 0, 200, 400, 600]);
+    }
+
+    #[test]
+    fn a_bucket_goes_on_where_it_was_kept() {
+        let windows = [Window::per_second(10).burst(6), Window::per_day(1_000)];
+        let mut whole = Bucket::new(windows);
+        let mut kept = Vec::new();
+        for _ in 0..40 {
+            let mut again = Bucket::resumed(windows, &kept);
+            assert_eq!(again.reserve(SECOND, 1), whole.reserve(SECOND, 1));
+            kept = again.reserved();
+        }
     }
 
     #[test]

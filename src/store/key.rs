@@ -28,6 +28,8 @@ pub enum Family {
     Journal,
     /// Records the CRM refused for good.
     Parked,
+    /// Changes that were set aside, and what was written over them since.
+    Overtaken,
 }
 
 impl Family {
@@ -45,6 +47,7 @@ impl Family {
             Self::Locks => "locks",
             Self::Journal => "journal",
             Self::Parked => "parked",
+            Self::Overtaken => "overtaken",
         }
     }
 }

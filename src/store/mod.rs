@@ -3,7 +3,8 @@
 //! A [`Store`] keeps rows of bytes and changes them only by one atomic [`Store::commit`]. On it stand typed families, each a
 //! module of functions that read from a store and write into a [`Batch`]: [`links`] (which record is which), [`base`] (what
 //! was last agreed), [`ledger`] (which writes were begun), [`cursors`] (how far a reader has come), [`inbox`] (which events
-//! were seen), [`journal`] (what was done). [`StoreTokens`] keeps access tokens. Putting what belongs together into one batch
+//! were seen), [`journal`] (what was done), [`parked`] (what the CRM refused), [`overtaken`] (what was written over a change that
+//! was set aside). [`StoreTokens`] keeps access tokens, [`Budget`] the calls that all processes may make together. Putting what belongs together into one batch
 //! is the caller's part: that is what makes a crash harmless.
 //!
 //! [`MemoryStore`] is always there; stores in SQLite, PostgreSQL and Redis come with the features
@@ -13,6 +14,7 @@
 mod api;
 pub mod base;
 mod batch;
+mod budget;
 pub mod cursors;
 mod ext;
 pub mod inbox;
@@ -21,6 +23,7 @@ mod key;
 pub mod ledger;
 pub mod links;
 mod memory;
+pub mod overtaken;
 pub mod parked;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -34,6 +37,7 @@ mod value;
 pub use api::{Store, StoreCapabilities};
 pub use base::Base;
 pub use batch::{Batch, Conflict, Mutation, Precondition, Row};
+pub use budget::{Budget, Grant};
 pub use ext::{LockToken, StoreExt};
 pub use key::{Family, Key};
 pub use ledger::{Intent, IntentKind, IntentState};

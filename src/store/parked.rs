@@ -58,6 +58,25 @@ pub async fn all(store: &dyn Store, connection: &str, entity: &Entity) -> Result
         .collect()
 }
 
+/// The refusals of host records, in the order of `locals`.
+///
+/// # Errors
+/// As [`all`].
+pub async fn get_many(store: &dyn Store, connection: &str, entity: &Entity, locals: &[&str]) -> Result<Vec<Option<Parked>>> {
+    let keys: Vec<Key> = locals.iter().map(|local| key(connection, entity, local)).collect();
+    let rows = store.load_many(&keys).await?;
+    keys.iter().zip(rows).map(|(key, row)| row.map(|row| decode(key, FORMAT, &row)).transpose()).collect()
+}
+
+/// Whether anything is parked for an entity.
+///
+/// # Errors
+/// As [`all`].
+pub async fn any(store: &dyn Store, connection: &str, entity: &Entity) -> Result<bool> {
+    let prefix = Key::new(Family::Parked, &[connection, entity.as_str()]);
+    Ok(!store.scan(&prefix, None, 1).await?.is_empty())
+}
+
 fn key(connection: &str, entity: &Entity, local: &str) -> Key {
     Key::new(Family::Parked, &[connection, entity.as_str(), local])
 }

@@ -99,7 +99,7 @@ impl Inner {
         for ((row, base), link) in rows.iter().zip(bases).zip(known) {
             let Some(remote) = &row.remote else { continue };
             if base.as_ref().map(seen) == row.seen && link.is_some() == row.linked {
-                self.keep(&mut batch, plan, row, remote, now)?;
+                self.keep(&mut batch, plan, row, (remote, base.as_ref()), now)?;
             }
         }
         if !batch.is_empty() {
@@ -109,18 +109,29 @@ impl Inner {
     }
 
     /// Puts link and base of a written row into `batch`.
-    fn keep(&self, batch: &mut Batch, plan: &Plan, row: &PlanRow, remote: &RecordId, now: jiff::Timestamp) -> Result<()> {
+    ///
+    /// Fields of the base that the row does not speak of stay: the CRM still holds what was agreed about them.
+    fn keep(
+        &self,
+        batch: &mut Batch,
+        plan: &Plan,
+        row: &PlanRow,
+        (remote, old): (&RecordId, Option<&base::Base>),
+        now: jiff::Timestamp,
+    ) -> Result<()> {
         if !row.linked {
             let link = Link { local: row.local.clone(), entity: self.entity.clone(), remote: remote.clone() };
             links::put(batch, self.connection(), &link)?;
         }
-        let kept = base::Base {
-            fields: row.mapped.clone(),
-            version: None,
-            mapping: plan.mapping.clone(),
-            source_hash: row.hash.clone(),
-            checked_at: now,
-        };
+        let mut fields = row.mapped.clone();
+        if let Some(old) = old {
+            for (name, value) in &old.fields {
+                if fields.get(name).is_none() {
+                    fields.insert(name, value.clone());
+                }
+            }
+        }
+        let kept = base::Base { fields, version: None, mapping: plan.mapping.clone(), source_hash: row.hash.clone(), checked_at: now };
         base::put(batch, self.connection(), &self.entity, &row.local, &kept)
     }
 
@@ -169,10 +180,12 @@ impl Inner {
         let bases = base::get_many(store, connection, &self.entity, &locals).await?;
         let known = links::by_local(store, connection, &self.entity, &locals).await?;
         let mut sent: Vec<(&PlanRow, ledger::Intent)> = Vec::with_capacity(rows.len());
+        let mut olds: Vec<Option<base::Base>> = Vec::with_capacity(rows.len());
         let mut batch = Batch::default();
         for (((row, intent), base), link) in opened.into_iter().zip(bases).zip(known) {
             if base.as_ref().map(seen) == row.seen && link.is_some() == row.linked {
                 sent.push((row, intent));
+                olds.push(base);
             } else {
                 ledger::close(&mut batch, connection, &intent)?;
                 applied.push(Applied { local: row.local.clone(), outcome: Outcome::Moved });
@@ -192,7 +205,7 @@ impl Inner {
 
         let now = store.now().await?;
         let mut batch = Batch::default();
-        for (((row, intent), state), unsure) in sent.iter().zip(states).zip(unsure) {
+        for ((((row, intent), old), state), unsure) in sent.iter().zip(&olds).zip(states).zip(unsure) {
             if unsure && !matches!(state, State::Done(Outcome::Created(_) | Outcome::Updated(_))) {
                 // What the store knows may be older than the record now.
                 base::put(&mut batch, connection, &self.entity, &row.local, &doubt(intent, now))?;
@@ -207,7 +220,7 @@ impl Inner {
             };
             match &outcome {
                 Outcome::Created(id) | Outcome::Updated(id) => {
-                    self.keep(&mut batch, plan, row, id, now)?;
+                    self.keep(&mut batch, plan, row, (id, old.as_ref()), now)?;
                     if row.action == Action::Create && matches!(outcome, Outcome::Updated(_)) {
                         // The record was there already, perhaps with fields that were not sent now.
                         base::put(&mut batch, connection, &self.entity, &row.local, &doubt(intent, now))?;
@@ -313,15 +326,22 @@ impl Inner {
             let mut fatal: Option<Error> = None;
             let elapsed = self.host.monotonic().saturating_sub(started);
             let random = self.host.random();
-            let again = |error: &Error| {
-                if repeatable {
+            // One call more is one retry, however many rows are in it.
+            let mut paid: Option<bool> = None;
+            let mut again = |error: &Error| {
+                let wait = if repeatable {
                     self.policy.next_wait_repeatable(error, attempt, elapsed, random)
                 } else {
                     self.policy.next_wait(error, attempt, elapsed, random)
-                }
+                }?;
+                let pay = || self.budget.as_ref().is_none_or(|budget| budget.spend(error).is_some());
+                paid.get_or_insert_with(pay).then_some(wait)
             };
             match answer {
                 Ok(outcomes) => {
+                    if let Some(budget) = &self.budget {
+                        budget.give_back(1);
+                    }
                     for (at, outcome) in waiting.iter().zip(outcomes) {
                         if outcome.as_ref().is_err_and(Error::may_have_applied) {
                             note(&mut unsure, *at);

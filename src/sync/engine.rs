@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::mapping::Mapping;
 use crate::model::{Entity, EntitySchema, FieldType};
-use crate::pace::RetryPolicy;
+use crate::pace::{RetryBudget, RetryPolicy};
 use crate::store::Store;
 use crate::sync::guarantee::Guarantee;
 
@@ -18,7 +18,7 @@ pub struct Engine {
     pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Inner {
     pub(crate) adapter: Arc<dyn CrmAdapter>,
     pub(crate) store: Arc<dyn Store>,
@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) guarantee: Guarantee,
     pub(crate) match_field: Option<String>,
     pub(crate) policy: RetryPolicy,
+    /// What in-call retries of writes are paid from, if not for nothing.
+    pub(crate) budget: Option<RetryBudget>,
     pub(crate) batch_size: usize,
     pub(crate) in_flight: usize,
     pub(crate) jobs_from: Option<usize>,
@@ -59,6 +61,11 @@ impl Engine {
             jobs_from: None,
             search_lag: std::time::Duration::from_secs(60),
         }
+    }
+
+    /// The same engine with another policy, whose retries of writes are paid for.
+    pub(crate) fn retrying(&self, policy: RetryPolicy, budget: RetryBudget) -> Self {
+        Self { inner: Arc::new(Inner { policy, budget: Some(budget), ..(*self.inner).clone() }) }
     }
 
     /// How safe creates are, by the CRM's own metadata.
@@ -212,6 +219,7 @@ impl EngineBuilder {
             guarantee,
             match_field,
             policy: self.policy,
+            budget: None,
             in_flight: self.in_flight,
             jobs_from: self.jobs_from,
             search_lag: self.search_lag,

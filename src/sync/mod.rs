@@ -1,9 +1,11 @@
-//! Pipelines: plan, apply, resolve.
+//! Pipelines: plan, apply, resolve; and the worker of a queue.
 //!
 //! [`Engine::plan`] compares the host's records with what was last agreed and with the CRM, and says what it would write, why,
 //! how safe it is and what it costs. [`Engine::apply`] carries a plan out as a stream: before each write an intent is in the
 //! store, after it the link, so that a crash at any moment leaves a question that [`Engine::resolve`] answers at the next start
 //! instead of a lost or a doubled record.
+//!
+//! [`Worker`] does the same for what waits in a queue, record by record in order, in any number of processes.
 //!
 //! Nothing is spawned: the futures and streams do their work when they are polled, and may be dropped at any `.await`.
 
@@ -18,9 +20,11 @@ mod lookup;
 mod plan;
 mod planner;
 mod resolve;
+mod worker;
 
 pub use api::{Applied, Incoming, Outcome, Resolved};
 pub use decide::{Decision, FieldChange, decide};
 pub use engine::{Engine, EngineBuilder};
 pub use guarantee::Guarantee;
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
+pub use worker::{Report, WorkItem, Worker, WorkerBuilder};

@@ -102,7 +102,7 @@ impl<'a> Draft<'a> {
     async fn read_store(&mut self) -> Result<()> {
         let (store, connection, entity) = (&*self.inner.store, self.inner.connection(), &self.inner.entity);
         let open: HashSet<String> = ledger::open_intents(store, connection, entity).await?.into_iter().map(|intent| intent.local).collect();
-        self.parked = parked::all(store, connection, entity).await?.into_iter().collect();
+        let any_parked = parked::any(store, connection, entity).await?;
         let mut ids: Vec<&str> = Vec::new();
         for record in self.incoming {
             ids.push(&record.id);
@@ -112,6 +112,10 @@ impl<'a> Draft<'a> {
         for page in ids.chunks(STORE_PAGE) {
             let links = links::by_local(store, connection, entity, page).await?;
             linked.extend(page.iter().copied().zip(links).filter_map(|(id, link)| Some((id, link?))));
+            if any_parked {
+                let parked = parked::get_many(store, connection, entity, page).await?;
+                self.parked.extend(page.iter().zip(parked).filter_map(|(id, parked)| Some(((*id).to_owned(), parked?))));
+            }
         }
         for (work, record) in self.work.iter_mut().zip(self.incoming) {
             let holder = std::iter::once(&record.id).chain(&record.aliases).find(|id| linked.contains_key(id.as_str()));
@@ -369,6 +373,15 @@ impl<'a> Draft<'a> {
                         row.fields = changes.iter().map(|change| (change.field.as_str(), change.to.clone())).collect();
                         row.changes = changes;
                         row.mapped = update;
+                    }
+                }
+                // What was read is known from now on, also where this record says nothing: a field that is emptied later must
+                // not look like one that was always empty.
+                for target in inner.mapping.targets() {
+                    if let Some(value) = remote_fields.and_then(|fields| fields.get(&target.name))
+                        && row.mapped.get(&target.name).is_none()
+                    {
+                        row.mapped.insert(&target.name, value.clone());
                     }
                 }
                 row

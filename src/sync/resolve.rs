@@ -33,6 +33,24 @@ impl Engine {
         Ok(resolved)
     }
 
+    /// As [`Engine::resolve`], for the open intents of these records alone. No other process may be about to write them: whoever
+    /// holds their lanes of a queue, longer than any earlier lease lasted, may call it.
+    ///
+    /// # Errors
+    /// As [`Engine::resolve`].
+    pub async fn resolve_records(&self, locals: &[&str]) -> Result<Resolved> {
+        let inner = &*self.inner;
+        let mut resolved = Resolved::default();
+        for page in locals.chunks(PAGE) {
+            let found = ledger::by_local(&*inner.store, inner.connection(), &inner.entity, page).await?;
+            let open = inner.resolve_jobs(found.into_iter().flatten().collect(), &mut resolved).await?;
+            if !open.is_empty() {
+                inner.resolve_page(&open, &mut resolved).await?;
+            }
+        }
+        Ok(resolved)
+    }
+
     /// Lets records that the CRM refused be tried again although nothing about them has changed, as after a change of the
     /// CRM's own rules. Returns how many there were; `None` lets all of them go.
     ///
@@ -41,10 +59,16 @@ impl Engine {
     pub async fn unpark(&self, locals: Option<&[&str]>) -> Result<usize> {
         let inner = &*self.inner;
         let mut freed = 0;
-        let parked = parked::all(&*inner.store, inner.connection(), &inner.entity).await?;
+        let parked: Vec<String> = match locals {
+            None => parked::all(&*inner.store, inner.connection(), &inner.entity).await?.into_iter().map(|(local, _)| local).collect(),
+            Some(locals) => {
+                let found = parked::get_many(&*inner.store, inner.connection(), &inner.entity, locals).await?;
+                locals.iter().zip(found).filter(|(_, found)| found.is_some()).map(|(local, _)| (*local).to_owned()).collect()
+            }
+        };
         for page in parked.chunks(PAGE) {
             let mut batch = Batch::default();
-            for (local, _) in page.iter().filter(|(local, _)| locals.is_none_or(|locals| locals.contains(&local.as_str()))) {
+            for local in page {
                 parked::remove(&mut batch, inner.connection(), &inner.entity, local);
                 freed += 1;
             }

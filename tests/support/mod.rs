@@ -4,6 +4,7 @@
 
 pub mod org;
 pub mod pausing;
+pub mod virtual_time;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +47,7 @@ impl Life {
     }
 
     /// Whether the next step is done, and whether its caller hears of it.
-    fn step(&self) -> (bool, bool) {
+    pub fn step(&self) -> (bool, bool) {
         if self.is_dead() {
             return (false, false);
         }
