@@ -3,7 +3,7 @@
 //! Names, places and titles are drawn from the table of leads that the tests use, as often as they stand there. Nobody is real, and
 //! the domains must never be contacted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What the made-up records are.
 #[derive(Clone, Copy, PartialEq)]
@@ -115,7 +115,7 @@ impl Dice {
     /// Small numbers more often.
     fn skewed(&mut self, limit: usize) -> usize {
         let share = self.below(1 << 20) as f64 / f64::from(1 << 20);
-        (share.powf(2.2) * limit as f64) as usize
+        (share.powf(1.5) * limit as f64) as usize
     }
 }
 
@@ -203,7 +203,8 @@ struct Person {
 /// Calls `give` with each record (its cells in the order of the columns of its kind, the id first) and its entity.
 pub(crate) fn make(kind: Kind, dirt: Dirt, count: usize, seed: u64, stock: &Stock, give: &mut dyn FnMut(&[String], usize)) {
     let mut dice = Dice::new(seed);
-    let firms: Vec<Firm> = (0..(count / 14).max(4)).map(|at| firm(&mut dice, stock, at)).collect();
+    let mut taken = HashSet::new();
+    let firms: Vec<Firm> = (0..(count / 14).max(4)).map(|at| firm(&mut dice, stock, at, &mut taken)).collect();
     let mut before: Option<Person> = None;
     // Records of one entity do not stand together: they wait in a hat as large as the memory allows to be boring.
     let mut hat: Vec<(Vec<String>, usize)> = Vec::with_capacity(count);
@@ -214,7 +215,7 @@ pub(crate) fn make(kind: Kind, dirt: Dirt, count: usize, seed: u64, stock: &Stoc
         if kind == Kind::Companies {
             let sister = dice.chance(6);
             let base = &firms[entity % firms.len()];
-            let mut own = if entity < firms.len() { base.clone() } else { firm(&mut dice, stock, entity) };
+            let mut own = if entity < firms.len() { base.clone() } else { firm(&mut dice, stock, entity, &mut taken) };
             if sister {
                 own.name = format!("{} {}", base.name, dice.pick(&["Holding", "Services", "Group", "Capital"]));
                 own.domain = base.domain.clone();
@@ -223,7 +224,7 @@ pub(crate) fn make(kind: Kind, dirt: Dirt, count: usize, seed: u64, stock: &Stoc
                 hat.push((company_cells(&mut dice, dirt, &own), entity));
             }
         } else {
-            let person = person(&mut dice, stock, &firms, before.as_ref());
+            let person = person(&mut dice, stock, &firms, before.as_ref(), &mut taken);
             for _ in 0..copies {
                 let cells = if kind == Kind::Private {
                     private_cells(&mut dice, dirt, stock, &person)
@@ -256,7 +257,21 @@ fn plain(text: &str) -> String {
     folded.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
-fn firm(dice: &mut Dice, stock: &Stock, at: usize) -> Firm {
+/// An address that nobody else has.
+fn unique(mut user: String, domain: &str, taken: &mut HashSet<String>) -> String {
+    let plain = user.clone();
+    // Far apart, so that no typing error leads from one to another.
+    for at in (37..).step_by(1_217) {
+        let whole = format!("{user}{domain}");
+        if taken.insert(whole.clone()) {
+            return whole;
+        }
+        user = format!("{plain}{at}");
+    }
+    user
+}
+
+fn firm(dice: &mut Dice, stock: &Stock, at: usize, taken: &mut HashSet<String>) -> Firm {
     let country = dice.skewed(COUNTRIES.len());
     let last = dice.pick(&stock.lasts[country]).clone();
     let name = match at % 4 {
@@ -268,7 +283,7 @@ fn firm(dice: &mut Dice, stock: &Stock, at: usize) -> Firm {
     let (_, _, _, forms) = COUNTRIES[country];
     let ending = ["com", "io", "co.uk", "de", "fr", "nl"][if dice.chance(60) { 0 } else { dice.below(6) }];
     Firm {
-        domain: format!("{}.{ending}", plain(&name)),
+        domain: unique(plain(&name), &format!(".{ending}"), taken),
         form: (*dice.pick(forms)).to_owned(),
         phone: number(dice),
         street: format!("{} {}", 1 + dice.below(300), dice.pick(&stock.streets)),
@@ -278,7 +293,7 @@ fn firm(dice: &mut Dice, stock: &Stock, at: usize) -> Firm {
     }
 }
 
-fn person(dice: &mut Dice, stock: &Stock, firms: &[Firm], before: Option<&Person>) -> Person {
+fn person(dice: &mut Dice, stock: &Stock, firms: &[Firm], before: Option<&Person>, taken: &mut HashSet<String>) -> Person {
     let firm = dice.skewed(firms.len());
     let country = firms[firm].country;
     let first = dice.pick(&stock.firsts[country]).clone();
@@ -306,14 +321,14 @@ fn person(dice: &mut Dice, stock: &Stock, firms: &[Firm], before: Option<&Person
         (made.house, made.street, made.place) = (before.house, before.street.clone(), before.place.clone());
     }
     let (first, last) = (plain(&made.first), plain(&made.last));
-    let domain = &firms[made.firm].domain;
-    made.mail = match dice.below(6) {
-        0 => format!("{last}@{domain}"),
-        1 => format!("{}{last}@{domain}", &first[..1.min(first.len())]),
-        2 => format!("{}.{last}@{domain}", &first[..1.min(first.len())]),
-        _ => format!("{first}.{last}@{domain}"),
+    let user = match dice.below(6) {
+        0 => last.clone(),
+        1 => format!("{}{last}", &first[..1.min(first.len())]),
+        2 => format!("{}.{last}", &first[..1.min(first.len())]),
+        _ => format!("{first}.{last}"),
     };
-    made.private = format!("{first}{}{last}{}@{}", dice.pick(&["", ".", "_"]), dice.below(100), dice.pick(&FREE));
+    made.mail = unique(user, &format!("@{}", firms[made.firm].domain), taken);
+    made.private = unique(format!("{first}{}{last}", dice.pick(&["", ".", "_"])), &format!("@{}", dice.pick(&FREE)), taken);
     made
 }
 
