@@ -13,20 +13,24 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs::File;
+use std::hash::{Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
-use crm_sync::dedup::{DedupConfig, Deduper, Duplicates, Prepared, Records, Role, Workers};
+use crm_sync::dedup::{DedupConfig, Deduper, Duplicates, Likely, Prepared, Records, Role, Workers};
 use crm_sync::host::{Clock as _, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
 
 const USAGE: &str = "usage: find_duplicates --input FILE [--link FILE] --id COLUMN --fields role=column,... --out FILE [--threshold 0.85] [--clusters FILE] [--report FILE] [--truth FILE] [--no-train] [--threads N] [--json]";
 /// Rows that go from reading to normalising in one piece.
 const BATCH: usize = 2_000;
+/// Pairs whose reasons one thread writes down before they go to the file.
+const ROUND: usize = 8_192;
 
 type Outcome<T> = Result<T, String>;
 
@@ -161,7 +165,7 @@ fn run(options: &Options) -> Outcome<()> {
         config.threshold = threshold;
         config.review = config.review.min(threshold);
     }
-    let mut deduper = Deduper::new(config).map_err(|error| error.to_string())?;
+    let deduper = Deduper::new(config).map_err(|error| error.to_string())?;
     let table = read(options)?;
     let truth = options.truth.as_deref().map(|path| read_truth(path, &table.ids)).transpose()?;
 
@@ -172,13 +176,14 @@ fn run(options: &Options) -> Outcome<()> {
         }
     };
     let threads = Threads { count: options.threads, bar: bar.clone() };
-    if !options.untrained {
-        named("learning");
-        let training = deduper.train(&table.records, &threads);
-        deduper = deduper.with_weights(training.weights).map_err(|error| error.to_string())?;
-    }
     named("comparing");
-    let found = if options.link.is_some() { deduper.link(&table.records, &threads) } else { deduper.find(&table.records, &threads) };
+    let (records, across) = (&table.records, options.link.is_some());
+    let (deduper, found) = match (options.untrained, across) {
+        (true, false) => (deduper.clone(), deduper.find(records, &threads)),
+        (true, true) => (deduper.clone(), deduper.link(records, &threads)),
+        (false, false) => deduper.train_and_find(records, &threads).map_err(|error| error.to_string())?,
+        (false, true) => deduper.train_and_link(records, &threads).map_err(|error| error.to_string())?,
+    };
     bar.finish_and_clear();
 
     write(options, &table, &deduper, &found)?;
@@ -227,7 +232,7 @@ fn open(path: &Path) -> Outcome<csv::Reader<BufReader<File>>> {
 
 /// The header, checked: readable text, no column twice.
 fn header(reader: &mut csv::Reader<BufReader<File>>, path: &Path) -> Outcome<Vec<String>> {
-    let raw = reader.byte_headers().map_err(|error| explain(path, &error))?.clone();
+    let raw = reader.byte_headers().map_err(|error| broken(path, &error))?.clone();
     let mut names = Vec::new();
     for (at, bytes) in raw.iter().enumerate() {
         let name = std::str::from_utf8(bytes).map_err(|_| not_utf8(path, 1, &format!("{} of the header", at + 1)))?;
@@ -269,7 +274,7 @@ fn read(options: &Options) -> Outcome<Table> {
 type Batch = Vec<(u64, csv::ByteRecord)>;
 
 /// One thread reads, the others normalise, this one files the records in the order of the file.
-fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashSet<Box<str>>, other: bool) -> Outcome<()> {
+fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashSet<u64>, other: bool) -> Outcome<()> {
     let mut reader = open(path)?;
     let names = header(&mut reader, path)?;
     let id = column(&names, &options.id, path, "--id")?;
@@ -320,7 +325,7 @@ fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashS
             let mut batch = Vec::with_capacity(BATCH);
             let mut row = csv::ByteRecord::new();
             let mut send = |batch: Batch| lane.next().is_some_and(|lane| lane.send(batch).is_ok());
-            while reader.read_byte_record(&mut row).map_err(|error| explain(path, &error))? {
+            while reader.read_byte_record(&mut row).map_err(|error| broken(path, &error))? {
                 batch.push((row.position().map_or(0, csv::Position::line), std::mem::take(&mut row)));
                 if batch.len() == BATCH && !send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))) {
                     return Ok(());
@@ -352,13 +357,16 @@ fn file(
     (line, key): (u64, String),
     record: &Prepared,
     table: &mut Table,
-    seen: &mut HashSet<Box<str>>,
+    seen: &mut HashSet<u64>,
     other: bool,
 ) -> Outcome<()> {
     if key.is_empty() {
         return Err(format!("{}, line {line}, column `{}`: the id is blank; give every record one", path.display(), options.id));
     }
-    if !seen.insert(key.as_str().into()) {
+    // Hashes take less room than the ids; where two are alike the ids themselves decide.
+    let mut hasher = std::hash::DefaultHasher::new();
+    key.hash(&mut hasher);
+    if !seen.insert(hasher.finish()) && table.ids.iter().skip(table.first).any(|known| *known == key) {
         return Err(format!("{}, line {line}, column `{}`: the id `{key}` is there twice; ids must be unique", path.display(), options.id));
     }
     if other {
@@ -370,7 +378,7 @@ fn file(
     Ok(())
 }
 
-fn explain(path: &Path, error: &csv::Error) -> String {
+fn broken(path: &Path, error: &csv::Error) -> String {
     let line = error.position().map_or(1, csv::Position::line);
     match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
@@ -393,7 +401,7 @@ fn read_truth(path: &Path, ids: &[String]) -> Outcome<Vec<String>> {
     }
     let mut entities = HashMap::new();
     for row in reader.records() {
-        let row = row.map_err(|error| explain(path, &error))?;
+        let row = row.map_err(|error| broken(path, &error))?;
         if let (Some(id), Some(entity)) = (row.get(0), row.get(1)) {
             entities.insert(id.to_owned(), entity.to_owned());
         }
@@ -419,15 +427,16 @@ fn write(options: &Options, table: &Table, deduper: &Deduper, found: &Duplicates
     let id = |at: u32| table.ids.get(at as usize).map_or("", String::as_str);
     let mut parts: Vec<(PathBuf, PathBuf)> = Vec::new();
     let made = (|| -> Outcome<()> {
-        let lines = explain_all(options, table, deduper, found);
         parts.push((
             part(&options.out, &mut |out| {
-                let mut writer = csv::Writer::from_writer(out);
-                writer.write_record(["id_l", "id_r", "score", "reason"])?;
-                for (pair, (score, reason)) in found.pairs.iter().zip(&lines) {
-                    writer.write_record([id(pair.a), id(pair.b), score, reason])?;
+                out.write_all(b"id_l,id_r,score,reason\n")?;
+                // In rounds, so that the reasons of millions of pairs are never in memory at once.
+                for pairs in found.pairs.chunks(options.threads * ROUND) {
+                    for lines in explain(options, table, deduper, found, pairs) {
+                        out.write_all(&lines)?;
+                    }
                 }
-                writer.flush()
+                Ok(())
             })?,
             options.out.clone(),
         ));
@@ -468,22 +477,28 @@ fn write(options: &Options, table: &Table, deduper: &Deduper, found: &Duplicates
     Ok(())
 }
 
-/// Score and reasons of every pair, made on all threads.
-fn explain_all(options: &Options, table: &Table, deduper: &Deduper, found: &Duplicates) -> Vec<(String, String)> {
-    let share = found.pairs.len().div_ceil(options.threads.max(1)).max(1);
-    let line = |a: u32, b: u32| {
-        let why = found.explain(deduper, &table.records, a, b);
-        let reasons: Vec<String> = why.reasons.iter().filter(|reason| reason.rule != "prior").map(ToString::to_string).collect();
-        (format!("{:.6}", why.score), reasons.join("; "))
+/// The lines of some pairs, made on all threads.
+fn explain(options: &Options, table: &Table, deduper: &Deduper, found: &Duplicates, pairs: &[Likely]) -> Vec<Vec<u8>> {
+    let id = |at: u32| table.ids.get(at as usize).map_or("", String::as_str);
+    let lines = |pairs: &[Likely]| {
+        let mut writer = csv::Writer::from_writer(Vec::with_capacity(pairs.len() * 256));
+        let mut reason = String::new();
+        for pair in pairs {
+            let why = found.explain(deduper, &table.records, pair.a, pair.b);
+            reason.clear();
+            for part in why.reasons.iter().filter(|reason| reason.rule != "prior") {
+                let _ = write!(reason, "{}{part}", if reason.is_empty() { "" } else { "; " });
+            }
+            // Writing into memory does not fail.
+            let _ = writer.write_record([id(pair.a), id(pair.b), &format!("{:.6}", why.score), &reason]);
+        }
+        writer.into_inner().unwrap_or_default()
     };
-    let line = &line;
+    let lines = &lines;
     std::thread::scope(|scope| {
-        let hands: Vec<_> = found
-            .pairs
-            .chunks(share)
-            .map(|pairs| scope.spawn(move || pairs.iter().map(|pair| line(pair.a, pair.b)).collect::<Vec<_>>()))
-            .collect();
-        hands.into_iter().flat_map(|hand| hand.join().unwrap_or_default()).collect()
+        let share = pairs.len().div_ceil(options.threads.max(1)).max(1);
+        let hands: Vec<_> = pairs.chunks(share).map(|pairs| scope.spawn(move || lines(pairs))).collect();
+        hands.into_iter().map(|hand| hand.join().unwrap_or_default()).collect()
     })
 }
 

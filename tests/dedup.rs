@@ -155,6 +155,12 @@ fn learning_and_finding_do_not_depend_on_threads_or_order() {
     assert_eq!(deduper.train(&records, &Backwards), training);
     let trained = deduper.with_weights(training.weights.clone()).unwrap();
     let found = trained.find(&records, &InPlace);
+    let (both, at_once) = deduper.train_and_find(&records, &Backwards).unwrap();
+    assert_eq!(both.config(), trained.config());
+    assert_eq!((&found.groups, &found.pairs, &found.review), (&at_once.groups, &at_once.pairs, &at_once.review));
+    let best = found.pairs.iter().max_by(|x, y| x.score.total_cmp(&y.score)).unwrap();
+    let scored = trained.score_pairs(&records, &[(best.b, best.a), (0, 99_999)]);
+    assert!((scored[0].a, scored[0].b) == (best.a, best.b) && scored[0].score > 0.8 && scored[1].score == 0.0);
     let again = trained.find(&records, &Backwards);
     assert_eq!((&found.groups, &found.pairs, &found.review), (&again.groups, &again.pairs, &again.review));
     assert!(!found.groups.is_empty() && training.pairs > 500 && training.weights.person.len() > 20);

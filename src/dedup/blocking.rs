@@ -1,5 +1,7 @@
 //! Candidate search: which records are worth comparing.
 
+use std::collections::HashMap;
+
 use super::prepared::Prepared;
 use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records, Row};
 use super::role::Role;
@@ -57,8 +59,22 @@ pub fn blocking_keys(record: &Prepared) -> Vec<BlockingKey> {
 /// Passes of keys, numbered from 0.
 pub(super) const PASSES: usize = 46;
 
+/// Sounds of names by the number of their text, so that a name that many bear is listened to once.
+#[derive(Debug, Default)]
+pub(super) struct Sounds(HashMap<u32, String>);
+
+impl Sounds {
+    fn learn(&mut self, word: u32, text: &str) {
+        self.0.entry(word).or_insert_with(|| sound(text));
+    }
+
+    fn of(&self, word: u32) -> &str {
+        self.0.get(&word).map_or("", String::as_str)
+    }
+}
+
 /// The keys under which a record is filed: the pass and a hash. Records that share a key of one pass are compared.
-pub(super) fn keys(records: &Records, row: &Row, out: &mut Vec<(u8, u32)>) {
+pub(super) fn keys(records: &Records, row: &Row, sounds: &mut Sounds, out: &mut Vec<(u8, u32)>) {
     out.clear();
     if row.is_blank() {
         return;
@@ -125,10 +141,16 @@ pub(super) fn keys(records: &Records, row: &Row, out: &mut Vec<(u8, u32)>) {
     for part in text(Kind::Last, row.one(Kind::Last), 3).split(' ') {
         add(15, &[part, head(first, 3)]);
     }
-    let (sound_first, sound_last) = (sound(first), sound(last));
+    let [first_word, last_word] = [Kind::First, Kind::Last].map(|kind| {
+        let [_, word, ..] = records.value(kind, row.one(kind));
+        word
+    });
+    sounds.learn(first_word, first);
+    sounds.learn(last_word, last);
+    let (sound_first, sound_last) = (sounds.of(first_word), sounds.of(last_word));
     if sound_last.len() > 1 {
-        add(16, &[&sound_last, head(first, 1)]);
-        add(17, &[&sound_last, &sound_first]);
+        add(16, &[sound_last, head(first, 1)]);
+        add(17, &[sound_last, sound_first]);
     }
     if !birth.is_empty() {
         add(18, &[birth, head(first, 1)]);
@@ -204,10 +226,11 @@ mod tests {
         records.push(&Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "ann.keller@firm.com"), (Role::City, "Ulm")]));
         records.push(&Prepared::new(&[(Role::Full, "n/a"), (Role::Country, "DE")]));
         let (mut one, mut again) = (Vec::new(), Vec::new());
-        keys(&records, &records.row(0), &mut one);
-        keys(&records, &records.row(0), &mut again);
+        let mut sounds = Sounds::default();
+        keys(&records, &records.row(0), &mut sounds, &mut one);
+        keys(&records, &records.row(0), &mut sounds, &mut again);
         assert!(one.len() > 8 && one == again && one.iter().all(|(pass, key)| usize::from(*pass) < PASSES && *key != 0));
-        keys(&records, &records.row(1), &mut again);
+        keys(&records, &records.row(1), &mut sounds, &mut again);
         assert!(again.is_empty());
     }
 

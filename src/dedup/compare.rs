@@ -1,6 +1,7 @@
 //! Two records side by side: the level of agreement of each field.
 
 use super::frequency::Rarities;
+use super::glance::Glances;
 use super::level::{Level, Population, Table};
 use super::memo::{Memo, Relation, alike};
 use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records, Row};
@@ -62,11 +63,17 @@ impl Measure<'_> {
         }
         this.birth();
         this.identifier();
-        let mail = this.email();
-        this.phone();
-        if this.out.total + self.table.rest(population, home, self.rarities.most()) < line {
+        let (mail, phone) = (this.email(true), this.phone());
+        let known = [mail, phone].into_iter().flatten().map(|(_, bits)| bits).sum::<f32>();
+        if this.out.total + known + self.table.rest(population, home, shared(a, b), self.rarities.most()) < line {
             return None;
         }
+        // Only now it is worth finding out whether addresses were made of names.
+        let mail = if mail.is_some_and(|(level, _)| level.is_mail_guess()) { this.email(false) } else { mail };
+        for (level, bits) in [mail, phone].into_iter().flatten() {
+            this.add(level, bits);
+        }
+        let mail = mail.map(|(level, _)| level);
         this.employer(mail, memo);
         this.title(memo);
         this.address(memo);
@@ -120,7 +127,7 @@ impl<'a> Comparison<'a> {
         if a.generation != 0 && b.generation != 0 && a.generation != b.generation {
             self.add(Level::GenerationElse, self.weigh(Level::GenerationElse, 0.0));
         }
-        let Some(level) = name_level(self.with.records, a, b, memo) else { return };
+        let Some(level) = name_level(self.with.records, self.with.rarities.glances(), a, b, memo) else { return };
         let (fa, fb, la, lb) = (a.one(Kind::First), b.one(Kind::First), a.one(Kind::Last), b.one(Kind::Last));
         let first = || self.rare(Kind::First, fa, fb);
         let last = || self.rare(Kind::Last, la, lb);
@@ -162,21 +169,31 @@ impl<'a> Comparison<'a> {
         best
     }
 
-    fn email(&mut self) -> Option<Level> {
-        let (level, bits) = self.best(Kind::Email, &mut |this, x, y| {
-            let level = this.email_level(x, y);
+    /// With `hoping`, what takes long to find out is taken to be for the pair.
+    fn email(&self, hoping: bool) -> Option<(Level, f32)> {
+        self.best(Kind::Email, &mut |this, x, y| {
+            let level = this.email_level(x, y, hoping);
             let rarity = match level {
                 Level::EmailUser => this.with.rarities.user(x).min(this.with.rarities.user(y)),
                 _ => this.rare(Kind::Email, x, y),
             };
             (level, rarity)
-        })?;
-        self.add(level, bits);
-        Some(level)
+        })
     }
 
-    fn email_level(&self, x: u32, y: u32) -> Level {
+    fn email_level(&self, x: u32, y: u32, hoping: bool) -> Level {
         let records = self.with.records;
+        let glance = |value: u32| self.with.rarities.glances().and_then(|glances| glances.mail(value));
+        // Nearly all pairs end here: another address that is no typing error of this one.
+        if hoping
+            && let (Some(p), Some(q)) = (glance(x), glance(y))
+            && !p.role
+            && !q.role
+            && p.user != q.user
+            && !p.may_be_typo(q)
+        {
+            return self.made_of_names(apart(p.domain == q.domain, p.free, q.free));
+        }
         let ([canonical_x, user_x, domain_x, flags_x], [canonical_y, user_y, domain_y, flags_y]) =
             (records.value(Kind::Email, x), records.value(Kind::Email, y));
         if (flags_x | flags_y) & ROLE_INBOX != 0 {
@@ -193,29 +210,41 @@ impl<'a> Comparison<'a> {
         } else {
             within_one_edit(records.word(canonical_x), records.word(canonical_y))
         };
-        if user_x == user_y {
-            return if typo { Level::EmailTypo } else { Level::EmailUser };
-        }
         if typo {
             return Level::EmailTypo;
         }
-        if fits(user, records, self.b) && fits(other, records, self.a) {
-            return Level::EmailName;
+        if user_x == user_y {
+            // Namesakes have the same user wherever it is made of the name: that says no more than the name has said.
+            let rarity = self.with.rarities.user(x).min(self.with.rarities.user(y));
+            let made = if hoping {
+                self.weigh(Level::EmailName, 0.0) > self.weigh(Level::EmailUser, rarity)
+            } else {
+                !self.company && fits(user, records, self.b) && fits(user, records, self.a)
+            };
+            return if made { Level::EmailName } else { Level::EmailUser };
         }
-        if domain_x == domain_y && flags_x & FREE_MAIL == 0 {
-            return Level::EmailSameDomain;
+        let apart = apart(domain_x == domain_y, flags_x & FREE_MAIL != 0, flags_y & FREE_MAIL != 0);
+        if hoping {
+            self.made_of_names(apart)
+        } else if fits(user, records, self.b) && fits(other, records, self.a) {
+            Level::EmailName
+        } else {
+            apart
         }
-        if (flags_x ^ flags_y) & FREE_MAIL != 0 { Level::EmailFreeWork } else { Level::EmailElse }
     }
 
-    fn phone(&mut self) {
-        let found = self.best(Kind::Phone, &mut |this, x, y| (this.phone_level(x, y), this.rare(Kind::Phone, x, y)));
-        if let Some((level, bits)) = found {
-            self.add(level, bits);
-        }
+    fn made_of_names(&self, apart: Level) -> Level {
+        if self.weigh(Level::EmailName, 0.0) >= self.weigh(apart, 0.0) { Level::EmailName } else { apart }
+    }
+
+    fn phone(&self) -> Option<(Level, f32)> {
+        self.best(Kind::Phone, &mut |this, x, y| (this.phone_level(x, y), this.rare(Kind::Phone, x, y)))
     }
 
     fn phone_level(&self, x: u32, y: u32) -> Level {
+        if self.with.rarities.glances().is_some_and(|glances| glances.are_strange_numbers(x, y)) {
+            return Level::PhoneElse;
+        }
         let records = self.with.records;
         let ([national_x, country_x, extension_x, _], [national_y, country_y, extension_y, _]) =
             (records.value(Kind::Phone, x), records.value(Kind::Phone, y));
@@ -242,13 +271,16 @@ impl<'a> Comparison<'a> {
         let said = matches!(mail, Some(Level::EmailExact | Level::EmailTypo | Level::EmailUserClose | Level::EmailSameDomain));
         let (x, y) = (a.one(Kind::Company), b.one(Kind::Company));
         let name = (x != 0 && y != 0).then(|| {
-            let level = memo.level(Kind::Company, x, y, || company_level(self.with.records, x, y));
+            let strange = self.with.rarities.glances().is_some_and(|glances| glances.are_strange_firms(x, y));
+            let level =
+                if strange { Level::CompanyElse } else { memo.level(Kind::Company, x, y, || company_level(self.with.records, x, y)) };
             (level, self.weigh(level, self.rare(Kind::Company, x, y)))
         });
         let (x, y) = (a.one(Kind::Domain), b.one(Kind::Domain));
         // Between persons the address has said it already.
         let domain = (x != 0 && y != 0 && (self.company || !said)).then(|| {
-            let level = memo.level(Kind::Domain, x, y, || self.domain_level(x, y));
+            let strange = self.with.rarities.glances().is_some_and(|glances| glances.are_strange_domains(x, y));
+            let level = if strange { Level::DomainElse } else { memo.level(Kind::Domain, x, y, || self.domain_level(x, y)) };
             (level, self.weigh(level, self.rare(Kind::Domain, x, y)))
         });
         let (mut name_bits, mut domain_bits) = (name.map_or(0.0, |(_, bits)| bits), domain.map_or(0.0, |(_, bits)| bits));
@@ -385,12 +417,31 @@ impl<'a> Comparison<'a> {
     }
 }
 
-fn name_level(records: &Records, a: &Row, b: &Row, memo: &mut Memo) -> Option<Level> {
+/// How two addresses differ that are not made of one name.
+fn apart(same_domain: bool, free_x: bool, free_y: bool) -> Level {
+    if same_domain && !free_x {
+        Level::EmailSameDomain
+    } else if free_x != free_y {
+        Level::EmailFreeWork
+    } else {
+        Level::EmailElse
+    }
+}
+
+/// The kinds that both records have, as bits.
+fn shared(a: &Row, b: &Row) -> u32 {
+    a.columns().iter().zip(b.columns()).rev().fold(0, |bits, (x, y)| bits << 1 | u32::from((*x != 0) & (*y != 0)))
+}
+
+fn name_level(records: &Records, glances: Option<&Glances>, a: &Row, b: &Row, memo: &mut Memo) -> Option<Level> {
     let (fa, fb, la, lb) = (a.one(Kind::First), b.one(Kind::First), a.one(Kind::Last), b.one(Kind::Last));
     if la == 0 && fa == 0 || lb == 0 && fb == 0 {
         return None;
     }
-    let mut relate = |x: u32, y: u32| if x == 0 || y == 0 { Relation::default() } else { memo.relate(records, x, y) };
+    let mut relate = |x: u32, y: u32| {
+        let strange = x == 0 || y == 0 || x != y && glances.is_some_and(|glances| glances.are_strange_names(x, y));
+        if strange { Relation::default() } else { memo.relate(records, x, y) }
+    };
     if la == 0 || lb == 0 {
         // A name that stands alone may be either of the two.
         let (lone, first, last) = if la == 0 { (fa, fb, lb) } else { (fb, fa, la) };
@@ -415,7 +466,10 @@ fn name_level(records: &Records, a: &Row, b: &Row, memo: &mut Memo) -> Option<Le
     if last.is_same() && first.is_same() {
         return Some(Level::NameExact);
     }
-    let (over, under) = (relate(fa, lb), relate(la, fb));
+    let over = relate(fa, lb);
+    // What does not go together crosswise on one side need not be looked at on the other.
+    let crosswise = over.is_same() || over.is_equal() || over.is_one_edit() || over.is_alike_90() || over.is_nickname();
+    let under = if crosswise { relate(la, fb) } else { Relation::default() };
     if over.is_same() && under.is_same() {
         return Some(Level::NameSwapped);
     }
@@ -523,11 +577,13 @@ fn fits(user: &str, records: &Records, row: &Row) -> bool {
 
 /// Whether `name` stands in the letters of `user`, dots and digits between them left out.
 fn contains_letters(user: &str, name: &str) -> bool {
-    let letters = || user.bytes().filter(u8::is_ascii_alphabetic);
-    (0..letters().count()).any(|skip| {
-        let mut rest = letters().skip(skip);
-        name.bytes().all(|wanted| rest.next() == Some(wanted))
-    })
+    let mut letters = [0_u8; 64];
+    let mut count = 0;
+    for (slot, letter) in letters.iter_mut().zip(user.bytes().filter(u8::is_ascii_alphabetic)) {
+        *slot = letter;
+        count += 1;
+    }
+    letters.get(..count).is_some_and(|letters| letters.windows(name.len().max(1)).any(|part| part == name.as_bytes()))
 }
 
 /// Word by word the same, or one the beginning of the other, or off by a typing error; nothing left over.

@@ -115,43 +115,63 @@ impl Deduper {
         }
     }
 
+    /// Scores pairs of a set that the host has found by itself, in their order: only what says who is one, without groups. Rare
+    /// values are told from common ones by counting in `records`; a number that is not in them scores 0.
+    pub fn score_pairs(&self, records: &Records, pairs: &[(u32, u32)]) -> Vec<Likely> {
+        let rarities = Rarities::count(records);
+        let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let start = if self.config.scoring == Scoring::Evidence { prior(size) } else { 0.0 };
+        let mut memo = Memo::roomy();
+        let mut score = |a: u32, b: u32| {
+            let (x, y) = (records.row(a), records.row(b));
+            if x.is_blank() || y.is_blank() {
+                return 0.0;
+            }
+            let bits = self.bits(records, &rarities, (&x, &y), f64::NEG_INFINITY, &mut memo);
+            bits.map_or(0.0, |bits| probability(bits + start))
+        };
+        pairs.iter().map(|(a, b)| (*a.min(b), *a.max(b))).map(|(a, b)| Likely { a, b, score: score(a, b) }).collect()
+    }
+
     /// Finds the duplicates in a set of compact records on the hands that `workers` lends ([`InPlace`](super::InPlace) for none).
     ///
     /// Beside the records this takes about 400 bytes a record. The answer is the same whatever order the pieces of work run in.
     pub fn find(&self, records: &Records, workers: &dyn Workers) -> Duplicates {
-        self.search(records, workers, false)
+        let plan = Plan::new(records, self.config.max_block, workers);
+        self.search(records, Rarities::count(records), plan, workers, false)
     }
 
     /// Finds the records of one set ([`Records::push`]) that are in the other ([`Records::push_other`]); pairs inside a set are not
     /// looked at.
     pub fn link(&self, records: &Records, workers: &dyn Workers) -> Duplicates {
-        self.search(records, workers, true)
+        let plan = Plan::new(records, self.config.max_block, workers);
+        self.search(records, Rarities::count(records), plan, workers, true)
     }
 
-    fn search(&self, records: &Records, workers: &dyn Workers, across: bool) -> Duplicates {
+    pub(super) fn search(&self, records: &Records, rarities: Rarities, plan: Plan, workers: &dyn Workers, across: bool) -> Duplicates {
         let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
-        let rarities = Rarities::count(records);
-        let plan = Plan::new(records, self.config.max_block, workers);
         let (match_line, review_line) = (logit(self.config.threshold), logit(self.config.review));
         let by_evidence = self.config.scoring == Scoring::Evidence;
         let start = if by_evidence { prior(size) } else { 0.0 };
         // What even the highest prior does not lift over the line is out.
         let floor = review_line - if by_evidence { start + LIFT } else { 0.0 };
-        workers.progress(0.2, 0.8);
+        workers.progress(0.3, 0.8);
+        let rows = records.rows();
         let scored = collect(workers, plan.pieces(), &|piece| {
             let mut memo = Memo::roomy();
             let mut edges = Vec::new();
             let mut candidates = 0_u64;
-            plan.visit(piece, records, &mut |a, b| {
-                let (x, y) = (records.row(a), records.row(b));
+            let visit = |a: u32, b: u32| {
+                let (Some(x), Some(y)) = (rows.get(a as usize), rows.get(b as usize)) else { return };
                 if across && x.side == y.side {
                     return;
                 }
                 candidates += 1;
-                if let Some(bits) = self.bits(records, &rarities, (&x, &y), floor, &mut memo) {
+                if let Some(bits) = self.bits(records, &rarities, (x, y), floor, &mut memo) {
                     edges.push(Edge { bits, a, b });
                 }
-            });
+            };
+            plan.visit(piece, records, |_, _| true, visit);
             (edges, candidates)
         });
         let cut = plan.cut;

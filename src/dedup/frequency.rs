@@ -1,5 +1,6 @@
-//! How rare a value is: agreement on a rare one says more.
+//! How rare a value is: agreement on a rare one says more. In a set also what a glance at it tells.
 
+use super::glance::Glances;
 use super::pool::Values;
 use super::records::{KINDS, Kind, Records};
 
@@ -12,7 +13,7 @@ pub(super) enum Rarities {
     /// No table to count in: a directory of about ten thousand is assumed.
     Typical,
     /// Counted, by kind and number of the value; what is not in the table has not been seen before.
-    Counted { tables: Vec<Vec<f32>>, most: f32, private: bool },
+    Counted { tables: Vec<Vec<f32>>, most: f32, private: bool, glances: Glances },
 }
 
 const fn typical(kind: usize) -> f32 {
@@ -38,6 +39,13 @@ impl Rarities {
         match self {
             Self::Typical => typical(table),
             Self::Counted { tables, most, .. } => tables.get(table).and_then(|table| table.get(number as usize)).copied().unwrap_or(*most),
+        }
+    }
+
+    pub(super) fn glances(&self) -> Option<&Glances> {
+        match self {
+            Self::Typical => None,
+            Self::Counted { glances, .. } => Some(glances),
         }
     }
 
@@ -87,7 +95,7 @@ impl Rarities {
         tables.push(spread(records.values(Kind::Email), 1, &by_text, &bits));
         let employers = [Kind::Company, Kind::Domain, Kind::Email];
         let private = employers.iter().all(|kind| records.values(*kind).is_none_or(|values| values.len() < 2));
-        Self::Counted { tables, most, private }
+        Self::Counted { tables, most, private, glances: Glances::take(records) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::blocking::keys;
+use super::blocking::{Sounds, keys};
 use super::find::Duplicates;
 use super::prepared::Prepared;
 use super::records::Records;
@@ -91,7 +91,7 @@ impl Index {
         self.names.push(key.to_owned());
         self.numbers.insert(key.to_owned(), number);
         let mut own = Vec::new();
-        keys(&self.records, &self.records.row(number), &mut own);
+        keys(&self.records, &self.records.row(number), &mut Sounds::default(), &mut own);
         self.recent.extend(own.iter().map(|(_, key)| u64::from(*key) << 32 | u64::from(number)));
         if self.recent.len() >= RECENT {
             let run = std::mem::take(&mut self.recent).into_iter().collect();
@@ -143,7 +143,7 @@ impl Index {
 
     fn ranked(&self, query: &Records) -> Vec<u32> {
         let mut own = Vec::new();
-        keys(query, &query.row(0), &mut own);
+        keys(query, &query.row(0), &mut Sounds::default(), &mut own);
         let mut weights: HashMap<u32, f32> = HashMap::new();
         let mut found: Vec<u32> = Vec::new();
         for (_, key) in own {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::private_base;
+use super::records::Kind;
 use crate::error::{Error, Result};
 
 macro_rules! levels {
@@ -117,7 +118,12 @@ levels! {
 
 impl Level {
     pub(super) fn is_office(self) -> bool {
-        matches!(self.field(), "company" | "domain" | "street" | "postal_code" | "city")
+        (Self::CompanyExact..=Self::DomainElse).contains(&self) || (Self::StreetExact..=Self::CityElse).contains(&self)
+    }
+
+    /// Whether finding it out for sure takes comparing the address with the names.
+    pub(super) fn is_mail_guess(self) -> bool {
+        matches!(self, Self::EmailUser | Self::EmailName | Self::EmailSameDomain | Self::EmailFreeWork | Self::EmailElse)
     }
 
     /// Whether the rarity of the value is part of the weight.
@@ -142,7 +148,7 @@ impl Level {
     }
 
     pub(super) fn is_place_or_title(self) -> bool {
-        matches!(self.field(), "title" | "street" | "postal_code" | "city")
+        (Self::TitleExact..=Self::CityElse).contains(&self)
     }
 }
 
@@ -163,6 +169,22 @@ pub struct Weights {
     pub private: BTreeMap<String, f64>,
 }
 
+/// The fields that are compared last, and where their values stand.
+const LATE: [(&str, Kind); 10] = [
+    ("company", Kind::Company),
+    ("domain", Kind::Domain),
+    ("title", Kind::Title),
+    ("street", Kind::Street),
+    ("postal_code", Kind::Postal),
+    ("city", Kind::City),
+    ("region", Kind::Region),
+    ("country", Kind::Country),
+    ("gender", Kind::Gender),
+    ("other", Kind::Other),
+];
+/// What says who employs somebody; together it is bounded.
+const OFFICE: &[&str] = &["company", "domain", "street", "postal_code", "city"];
+
 /// The weights as the comparison reads them.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
@@ -171,9 +193,9 @@ pub(super) struct Table {
     private: Vec<f32>,
     rarity: Vec<f32>,
     private_rarity: Vec<f32>,
-    /// What the fields that are compared last can add at most: base and share of rarity; by population, the last are persons
-    /// whose employer is not known.
-    rest: [(f32, f32); 4],
+    /// What each of the fields that are compared last can add at most: base and share of rarity; by population, the last are
+    /// persons whose employer is not known.
+    rest: [[(f32, f32); LATE.len()]; 4],
 }
 
 /// Who is compared: what a level is worth differs.
@@ -197,7 +219,7 @@ impl Table {
             private: Level::ALL.iter().map(|level| private_base(*level)).collect(),
             rarity: Level::ALL.iter().map(|level| level.defaults().2).collect(),
             private_rarity: Level::ALL.iter().map(|level| level.private_rarity()).collect(),
-            rest: [(0.0, 0.0); 4],
+            rest: [[(0.0, 0.0); LATE.len()]; 4],
         };
         let columns =
             [(&weights.person, &mut table.person), (&weights.company, &mut table.company), (&weights.private, &mut table.private)];
@@ -216,32 +238,30 @@ impl Table {
         Ok(table)
     }
 
-    fn bounds(&self) -> [(f32, f32); 4] {
-        const LATE: [&str; 10] = ["company", "domain", "title", "street", "postal_code", "city", "region", "country", "gender", "other"];
-        let best = |column: &[f32], shares: &[f32], field: &str| {
-            Level::ALL
-                .iter()
-                .zip(column.iter().zip(shares))
-                .filter(|(level, _)| level.field() == field)
-                .fold((0.0_f32, 0.0_f32), |(base, share), (_, (bits, rarity))| (base.max(*bits), share.max(*rarity)))
+    fn bounds(&self) -> [[(f32, f32); LATE.len()]; 4] {
+        let best = |column: &[f32], shares: &[f32], factor: f32, skip: &[&str]| {
+            LATE.map(|(field, _)| {
+                let levels = Level::ALL.iter().zip(column.iter().zip(shares));
+                let levels = levels.filter(|(level, _)| level.field() == field && !skip.contains(&field));
+                levels.fold((0.0_f32, 0.0_f32), |(base, share), (_, (bits, rarity))| (base.max(factor * bits), share.max(factor * rarity)))
+            })
         };
-        let sum = |column: &[f32], shares: &[f32], factor: f32, skip: &[&str]| {
-            let fields = LATE.iter().filter(|field| !skip.contains(field)).map(|field| best(column, shares, field));
-            fields.fold((0.0, 0.0), |(x, y), (base, share)| (x + factor * base, y + factor * share))
-        };
-        let (base, share) = sum(&self.person, &self.rarity, 1.0, &["company", "domain", "street", "postal_code", "city"]);
         [
-            (base + 8.0, share),
-            sum(&self.company, &self.rarity, 1.0, &[]),
-            sum(&self.private, &self.private_rarity, 1.0, &[]),
-            sum(&self.person, &self.rarity, 1.6, &["company", "domain"]),
+            best(&self.person, &self.rarity, 1.0, OFFICE),
+            best(&self.company, &self.rarity, 1.0, &[]),
+            best(&self.private, &self.private_rarity, 1.0, &[]),
+            best(&self.person, &self.rarity, 1.6, &["company", "domain"]),
         ]
     }
 
-    /// More than the fields after telephone can add, when the rarest value has `most` bits.
-    pub(super) fn rest(&self, population: Population, home: bool, most: f32) -> f32 {
+    /// More than the fields after telephone can add, of which both records have those in `shared` (bits by kind), when the rarest
+    /// value has `most` bits.
+    pub(super) fn rest(&self, population: Population, home: bool, shared: u32, most: f32) -> f32 {
         let at = if home && population == Population::Person { 3 } else { population as usize };
-        self.rest.get(at).map_or(f32::INFINITY, |(base, share)| base + share * most)
+        let Some(bounds) = self.rest.get(at) else { return f32::INFINITY };
+        let bound = |(base, share): &(f32, f32)| base + share * most;
+        let sum = LATE.iter().zip(bounds).filter(|((_, kind), _)| shared >> *kind as u32 & 1 != 0).map(|(_, bounds)| bound(bounds)).sum();
+        if at == Population::Person as usize { 8.0 + sum } else { sum }
     }
 
     fn column(&self, population: Population) -> (&[f32], &[f32]) {
@@ -271,6 +291,14 @@ mod tests {
     fn words_are_unique_and_named_after_their_field() {
         let words: std::collections::BTreeSet<&str> = Level::ALL.iter().map(|level| level.as_str()).collect();
         assert_eq!(words.len(), Level::ALL.len());
+    }
+
+    #[test]
+    fn ranges_of_levels_are_those_of_their_fields() {
+        for level in Level::ALL {
+            assert_eq!(level.is_office(), OFFICE.contains(&level.field()), "{level:?}");
+            assert_eq!(level.is_place_or_title(), ["title", "street", "postal_code", "city"].contains(&level.field()), "{level:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod config;
 mod email;
 mod find;
 mod frequency;
+mod glance;
 mod index;
 mod level;
 mod memo;

@@ -1,9 +1,9 @@
 //! Personal names: titles off, particles kept, first and last told apart.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use super::text::{fold, squash};
+use super::text::{fold, hash, squash};
 
 /// English given names and nicknames, from the package nicknames 1.0.1 (Apache-2.0).
 const NICKNAMES: &str = include_str!("nicknames.csv");
@@ -149,18 +149,25 @@ fn words(text: &str, generation: &mut Option<u8>) -> Vec<String> {
 ///
 /// Both are folded single words. One hop only: `alex` goes with `alexander` and with `alexandra`, which do not go together.
 pub fn are_nicknames(a: &str, b: &str) -> bool {
-    static TABLE: OnceLock<HashMap<&'static str, Vec<&'static str>>> = OnceLock::new();
+    static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
-        let mut table: HashMap<&'static str, Vec<&'static str>> = HashMap::new();
-        for line in NICKNAMES.lines().filter(|line| !line.starts_with('#')).skip(1) {
-            if let Some((name, nickname)) = line.split_once(',') {
-                table.entry(name).or_default().push(nickname);
-            }
-        }
+        let pairs = NICKNAMES.lines().filter(|line| !line.starts_with('#')).skip(1).filter_map(|line| line.split_once(','));
+        let mut table: Vec<u64> = pairs.map(|(name, nickname)| hash(0, &[name, nickname])).collect();
+        table.sort_unstable();
         table
     });
-    let knows = |name: &str, other: &str| table.get(name).is_some_and(|known| known.contains(&other));
-    knows(a, b) || knows(b, a)
+    let knows = |name: &str, other: &str| table.binary_search(&hash(0, &[name, other])).is_ok();
+    !a.is_empty() && !b.is_empty() && (knows(a, b) || knows(b, a))
+}
+
+/// Whether a given name stands in the list of nicknames at all.
+pub(super) fn is_nickname_listed(name: &str) -> bool {
+    static TABLE: OnceLock<HashSet<&'static str>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| {
+        let pairs = NICKNAMES.lines().filter(|line| !line.starts_with('#')).skip(1).filter_map(|line| line.split_once(','));
+        pairs.flat_map(|(name, nickname)| [name, nickname]).collect()
+    });
+    table.contains(name)
 }
 
 /// The parts of a double surname that can stand alone, three letters and longer.

@@ -1,17 +1,21 @@
 //! Which pairs of a set are worth comparing: blocks of records that share a key, no quadratic step.
 //!
-//! A pass takes every block whose pairs fit the budget (four a record, at least 600,000 in all); the members of a larger block
-//! are put in three orders and compared with their neighbours only. So a pass compares at most `max(4 n, 600,000) + 3 w n` pairs
-//! of `n` records, where the window `w` is 2 to 12.
+//! A pass takes the blocks, the smallest first, whose pairs fit the budget (one a record, at least 600,000 in all). The members of a
+//! larger block are put in three orders and compared with their neighbours only, with a window as wide as another 600,000 pairs allow.
+//! Where that is no window at all, only those who share what identifies somebody (address, number, whole name) are compared with
+//! their neighbours: the others meet in smaller blocks, if they have anything else in common. So the pairs of a pass are at most
+//! `max(n, 600,000) + max(2 n, 600,000)` of `n` records.
 
-use super::blocking::{PASSES, keys};
-use super::records::{Kind, Records};
+use super::blocking::{PASSES, Sounds, keys};
+use super::records::{Kind, Records, Row};
 use super::workers::{Workers, collect};
 
 /// Records whose keys are made in one piece of work.
 const CHUNK: usize = 8192;
-const PAIRS_PER_RECORD: u64 = 4;
+const PAIRS_PER_RECORD: u64 = 1;
 const PAIRS_AT_LEAST: u64 = 600_000;
+/// Passes whose keys say who somebody is: even the largest block is looked through.
+const TELLING: [usize; 5] = [0, 3, 7, 8, 10];
 
 /// One pass: records in blocks, those of one record left out.
 #[derive(Debug, Default)]
@@ -21,6 +25,10 @@ struct Pass {
     /// Blocks larger than this are not compared whole.
     most: usize,
     window: usize,
+    /// In how many orders the members of larger ones are compared with their neighbours.
+    orders: usize,
+    /// Pairs that come of it.
+    pairs: u64,
 }
 
 impl Pass {
@@ -33,8 +41,10 @@ impl Pass {
 /// All passes over a set.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The key of each record in each pass; 0 where it has none or its block was too large.
+    /// The key of each record in each pass that is in use; 0 where it has none or its block was too large.
     cells: Vec<Vec<u32>>,
+    /// Cells of one record.
+    width: usize,
     passes: Vec<Pass>,
     /// Order of names: (last, first) and (first, last).
     by_last: Vec<u64>,
@@ -47,17 +57,21 @@ impl Plan {
     pub(super) fn new(records: &Records, max_block: usize, workers: &dyn Workers) -> Self {
         let count = records.len();
         workers.progress(0.0, 0.1);
+        let places = columns(records);
+        let width = places.iter().flatten().count();
         let made = collect(workers, count.div_ceil(CHUNK), &|chunk| {
-            let mut cells = vec![0_u32; CHUNK.min(count - chunk * CHUNK) * PASSES];
+            let mut cells = vec![0_u32; CHUNK.min(count - chunk * CHUNK) * width];
             let mut more: Vec<(u8, u32, u32)> = Vec::new();
             let mut own = Vec::new();
-            for at in 0..cells.len() / PASSES {
+            let mut sounds = Sounds::default();
+            for at in 0..CHUNK.min(count - chunk * CHUNK) {
                 let number = (chunk * CHUNK + at) as u32;
-                keys(records, &records.row(number), &mut own);
+                keys(records, &records.row(number), &mut sounds, &mut own);
                 for (pass, key) in &own {
-                    match cells.get_mut(at * PASSES + usize::from(*pass)) {
+                    let Some(place) = places.get(usize::from(*pass)).copied().flatten() else { continue };
+                    match cells.get_mut(at * width + place) {
                         Some(cell) if *cell == 0 => *cell = *key,
-                        _ => more.push((*pass, *key, number)),
+                        _ => more.push((place as u8, *key, number)),
                     }
                 }
             }
@@ -65,32 +79,33 @@ impl Plan {
         });
         let (mut cells, more): (Vec<_>, Vec<_>) = made.into_iter().unzip();
         workers.progress(0.1, 0.2);
-        let passes = collect(workers, PASSES, &|pass| {
-            let mut filed: Vec<u64> = Vec::new();
+        let telling = |place: usize| TELLING.iter().any(|pass| places.get(*pass).copied().flatten() == Some(place));
+        let passes = collect(workers, width, &|place| {
+            let mut filed: Vec<u64> = Vec::with_capacity(count);
             for (chunk, cells) in cells.iter().enumerate() {
-                for (at, key) in cells.iter().skip(pass).step_by(PASSES).enumerate() {
+                for (at, key) in cells.iter().skip(place).step_by(width).enumerate() {
                     if *key != 0 {
                         filed.push(u64::from(*key) << 32 | (chunk * CHUNK + at) as u64);
                     }
                 }
             }
-            let further = more.iter().flatten().filter(|(of, ..)| usize::from(*of) == pass);
+            let further = more.iter().flatten().filter(|(of, ..)| usize::from(*of) == place);
             filed.extend(further.map(|(_, key, number)| u64::from(*key) << 32 | u64::from(*number)));
             filed.sort_unstable();
-            lay_out(&filed, count, max_block)
+            lay_out(&filed, count, max_block, telling(place))
         });
         let mut cut = 0;
         for (number, pass) in passes.iter().enumerate() {
             for record in pass.blocks().filter(|block| block.len() > pass.most).flatten() {
                 cut += 1;
                 let at = *record as usize;
-                if let Some(cell) = cells.get_mut(at / CHUNK).and_then(|cells| cells.get_mut(at % CHUNK * PASSES + number)) {
+                if let Some(cell) = cells.get_mut(at / CHUNK).and_then(|cells| cells.get_mut(at % CHUNK * width + number)) {
                     *cell = 0;
                 }
             }
         }
         let (by_last, by_first) = orders(records);
-        Self { cells, passes, by_last, by_first, cut }
+        Self { cells, width, passes, by_last, by_first, cut }
     }
 
     /// Pieces that can be worked on apart.
@@ -98,19 +113,28 @@ impl Plan {
         self.passes.len()
     }
 
-    fn row(&self, record: u32) -> &[u32] {
-        let at = record as usize;
-        let start = at % CHUNK * PASSES;
-        self.cells.get(at / CHUNK).and_then(|cells| cells.get(start..start + PASSES)).unwrap_or(&[])
+    /// Pairs of all passes, those that come several times counted each time.
+    pub(super) fn pairs(&self) -> u64 {
+        self.passes.iter().map(|pass| pass.pairs).sum()
     }
 
-    /// The pairs of one piece, the smaller number first. A pair that shares keys of several passes comes with the first of them,
-    /// only neighbours in large blocks may come again.
-    pub(super) fn visit(&self, piece: usize, records: &Records, visit: &mut dyn FnMut(u32, u32)) {
+    fn row(&self, record: u32) -> &[u32] {
+        let at = record as usize;
+        let start = at % CHUNK * self.width;
+        self.cells.get(at / CHUNK).and_then(|cells| cells.get(start..start + self.width)).unwrap_or(&[])
+    }
+
+    /// The pairs of one piece that are `wanted`, the smaller number first. A pair that shares keys of several passes comes with the
+    /// first of them, only neighbours in large blocks may come again.
+    pub(super) fn visit(&self, piece: usize, records: &Records, wanted: impl Fn(u32, u32) -> bool, mut visit: impl FnMut(u32, u32)) {
         let Some(pass) = self.passes.get(piece) else { return };
-        let met = |a: u32, b: u32| self.row(a).iter().zip(self.row(b)).take(piece).any(|(x, y)| x == y && *x != 0);
-        let mut give = |a: u32, b: u32| {
-            if a != b && !met(a, b) {
+        // All cells are looked at, also after a hit: that is several at a time.
+        let met = |x: &[u32], b: u32| {
+            let same = x.iter().zip(self.row(b)).take(piece);
+            same.fold(0_u32, |met, (x, y)| met | u32::from((x == y) & (*x != 0))) != 0
+        };
+        let mut give = |a: u32, x: &[u32], b: u32| {
+            if a != b && wanted(a.min(b), a.max(b)) && !met(x, b) {
                 visit(a.min(b), a.max(b));
             }
         };
@@ -118,8 +142,9 @@ impl Plan {
         for block in pass.blocks() {
             if block.len() <= pass.most {
                 for (at, a) in block.iter().enumerate() {
+                    let x = self.row(*a);
                     for b in block.iter().skip(at + 1) {
-                        give(*a, *b);
+                        give(*a, x, *b);
                     }
                 }
                 continue;
@@ -129,7 +154,7 @@ impl Plan {
                 u64::from(row.one(Kind::Birth)) << 32 | u64::from(row.one(Kind::Postal))
             };
             let named = |order: &[u64], at: &u32| order.get(*at as usize).copied().unwrap_or(0);
-            for order in 0..3 {
+            for order in 0..pass.orders {
                 sorted.clear();
                 sorted.extend(block.iter().map(|at| {
                     let rank = match order {
@@ -141,8 +166,9 @@ impl Plan {
                 }));
                 sorted.sort_unstable();
                 for (at, (_, a)) in sorted.iter().enumerate() {
+                    let x = self.row(*a);
                     for (_, b) in sorted.iter().skip(at + 1).take(pass.window) {
-                        give(*a, *b);
+                        give(*a, x, *b);
                     }
                 }
             }
@@ -150,8 +176,38 @@ impl Plan {
     }
 }
 
+/// The column of each pass; those for which the records hold no value have none.
+fn columns(records: &Records) -> [Option<usize>; PASSES] {
+    let has = |kind: Kind| records.values(kind).is_some_and(|values| values.len() > 1);
+    let company = records.rows().iter().any(Row::is_company);
+    let mut columns = [None; PASSES];
+    let mut next = 0;
+    for (pass, column) in columns.iter_mut().enumerate() {
+        let used = match pass {
+            0..=2 => has(Kind::Identifier),
+            3..=6 => has(Kind::Email),
+            7 => has(Kind::Phone),
+            8 | 9 => has(Kind::Phone) && has(Kind::First),
+            18..=26 => has(Kind::Birth),
+            27 | 28 => has(Kind::Postal),
+            29 => has(Kind::Postal) && has(Kind::Title),
+            30..=33 => has(Kind::Street),
+            34..=36 => has(Kind::City),
+            37 => has(Kind::Title),
+            38..=41 => has(Kind::Company) || has(Kind::Domain),
+            42..=PASSES => company,
+            _ => has(Kind::First),
+        };
+        if used {
+            *column = Some(next);
+            next += 1;
+        }
+    }
+    columns
+}
+
 /// Blocks of two and more, and the size up to which all their pairs fit the budget.
-fn lay_out(filed: &[u64], count: usize, max_block: usize) -> Pass {
+fn lay_out(filed: &[u64], count: usize, max_block: usize, telling: bool) -> Pass {
     let mut pass = Pass::default();
     let mut sizes: Vec<u64> = vec![0; max_block + 1];
     let mut crowded = 0_u64;
@@ -164,17 +220,22 @@ fn lay_out(filed: &[u64], count: usize, max_block: usize) -> Pass {
         }
     }
     let budget = (PAIRS_PER_RECORD * count as u64).max(PAIRS_AT_LEAST);
-    let mut pairs = 0;
     pass.most = max_block;
     for (size, blocks) in sizes.iter().enumerate().skip(2) {
-        pairs += blocks * (size * (size - 1) / 2) as u64;
-        if pairs > budget {
+        let pairs = blocks * (size * (size - 1) / 2) as u64;
+        if pass.pairs + pairs > budget {
             pass.most = size - 1;
             crowded += sizes.iter().enumerate().skip(size).map(|(size, blocks)| size as u64 * blocks).sum::<u64>();
             break;
         }
+        pass.pairs += pairs;
     }
-    pass.window = (PAIRS_AT_LEAST / (3 * crowded.max(1))).clamp(2, 12) as usize;
+    (pass.orders, pass.window) = match (PAIRS_AT_LEAST / (3 * crowded.max(1))).min(12) {
+        0 if telling => (1, 2),
+        0 => (0, 0),
+        window => (3, window as usize),
+    };
+    pass.pairs += crowded * (pass.orders * pass.window) as u64;
     pass.order.shrink_to_fit();
     pass.ends.shrink_to_fit();
     pass
@@ -220,7 +281,7 @@ mod tests {
         let plan = Plan::new(&records, 120, &InPlace);
         let mut seen: BTreeMap<(u32, u32), u32> = BTreeMap::new();
         for piece in 0..plan.pieces() {
-            plan.visit(piece, &records, &mut |a, b| *seen.entry((a, b)).or_insert(0) += 1);
+            plan.visit(piece, &records, |_, _| true, |a, b| *seen.entry((a, b)).or_insert(0) += 1);
         }
         assert_eq!(seen.len(), 60 * 59 / 2);
         assert!(seen.iter().all(|((a, b), times)| a < b && *times == 1));
@@ -231,7 +292,7 @@ mod tests {
         }
         let plan = Plan::new(&records, 120, &InPlace);
         let mut pairs = 0_u64;
-        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, &mut |_, _| pairs += 1));
+        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, |_, _| true, |_, _| pairs += 1));
         assert!(plan.cut > 0 && pairs < 20_000 * 36 * PASSES as u64, "{pairs}");
     }
 }

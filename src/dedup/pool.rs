@@ -2,43 +2,40 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::text::hash;
-
-/// Open addressing over places; 0 is a free slot, else the place plus one.
+/// Open addressing over places; 0 is a free slot, else half of the hash and the place plus one.
 #[derive(Clone, Debug, Default)]
 struct Slots {
-    slots: Vec<u32>,
+    slots: Vec<u64>,
     used: usize,
 }
 
 impl Slots {
     fn find(&self, hash: u64, same: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len().checked_sub(1)?;
-        let mut at = hash as usize & mask;
+        let tag = hash >> 32;
+        let mut at = tag as usize & mask;
         loop {
             match self.slots.get(at) {
                 Some(0) | None => return None,
-                Some(place) if same(place - 1) => return Some(place - 1),
+                Some(slot) if slot >> 32 == tag && same(*slot as u32 - 1) => return Some(*slot as u32 - 1),
                 Some(_) => at = (at + 1) & mask,
             }
         }
     }
 
-    fn put(&mut self, hash: u64, place: u32, hash_of: impl Fn(u32) -> u64) {
+    fn put(&mut self, hash: u64, place: u32) {
         if (self.used + 1) * 4 > self.slots.len() * 3 {
             let size = (self.slots.len() * 2).max(64);
             let old = std::mem::replace(&mut self.slots, vec![0; size]);
-            for entry in old.into_iter().filter(|entry| *entry != 0) {
-                self.settle(hash_of(entry - 1), entry);
-            }
+            old.into_iter().filter(|slot| *slot != 0).for_each(|slot| self.settle(slot));
         }
         self.used += 1;
-        self.settle(hash, place + 1);
+        self.settle(hash & !0xffff_ffff | u64::from(place + 1));
     }
 
-    fn settle(&mut self, hash: u64, entry: u32) {
+    fn settle(&mut self, entry: u64) {
         let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = (entry >> 32) as usize & mask;
         while let Some(slot) = self.slots.get_mut(at) {
             if *slot == 0 {
                 *slot = entry;
@@ -67,7 +64,7 @@ impl From<Plain> for Words {
         for (number, word) in (1_u32..).zip(&plain.0) {
             // A stored list that names a text twice would shift all numbers after it.
             if out.add(word) != number {
-                out.force(word);
+                out.enter(word, spread(word));
             }
         }
         out
@@ -102,22 +99,20 @@ impl Words {
         if word.is_empty() {
             return 0;
         }
-        let code = hash(0, &[word]);
+        let code = spread(word);
         if let Some(known) = self.slots.find(code, |place| self.get(place) == word) {
             return known;
         }
-        self.force(word)
+        self.enter(word, code)
     }
 
     /// Texts beyond 4 GiB in all count as missing: nothing is overwritten.
-    fn force(&mut self, word: &str) -> u32 {
+    fn enter(&mut self, word: &str, code: u64) -> u32 {
         let Ok(end) = u32::try_from(self.text.len() + word.len()) else { return 0 };
         let number = self.ends.len() as u32;
         self.text.push_str(word);
         self.ends.push(end);
-        let mut slots = std::mem::take(&mut self.slots);
-        slots.put(hash(0, &[word]), number, |place| hash(0, &[self.get(place)]));
-        self.slots = slots;
+        self.slots.put(code, number);
         number
     }
 }
@@ -144,7 +139,7 @@ impl From<Vec<Value>> for Values {
         let mut out = Self { items: if items.is_empty() { vec![[0; 4]] } else { items }, slots: Slots::default() };
         let mut slots = Slots::default();
         for (place, value) in out.items.iter().enumerate().skip(1) {
-            slots.put(code(value), place as u32, |place| out.items.get(place as usize).map_or(0, code));
+            slots.put(code(value), place as u32);
         }
         out.slots = slots;
         out
@@ -180,17 +175,29 @@ impl Values {
         }
         let number = self.items.len() as u32;
         self.items.push(value);
-        let items = &self.items;
-        self.slots.put(hash, number, |place| items.get(place as usize).map_or(0, code));
+        self.slots.put(hash, number);
         number
     }
+}
+
+/// A hash of eight bytes at a time; it is never stored.
+fn spread(word: &str) -> u64 {
+    let mix = |state: u64, part: u64| {
+        let wide = u128::from(state ^ part) * 0xf39c_c060_5ced_c835;
+        (wide as u64) ^ (wide >> 64) as u64
+    };
+    let (parts, rest) = word.as_bytes().as_chunks::<8>();
+    let state = parts.iter().fold(0x243f_6a88_85a3_08d3 ^ word.len() as u64, |state, part| mix(state, u64::from_le_bytes(*part)));
+    let last = rest.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
+    let state = mix(mix(state, last), 0x1319_8a2e_0370_7344);
+    state ^ state << 32
 }
 
 fn code(value: &Value) -> u64 {
     let mixed = value
         .iter()
         .fold(0x9e37_79b9_7f4a_7c15_u64, |state, part| (state ^ u64::from(*part)).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29));
-    mixed ^ (mixed >> 32)
+    mixed ^ mixed << 32
 }
 
 #[cfg(test)]

@@ -83,6 +83,10 @@ impl Row {
         self.columns.get(kind as usize).copied().unwrap_or(0)
     }
 
+    pub(super) fn columns(&self) -> &[u32; KINDS] {
+        &self.columns
+    }
+
     pub(super) fn is_company(&self) -> bool {
         self.flags & COMPANY != 0
     }
@@ -232,7 +236,13 @@ impl Records {
     }
 
     fn add(&mut self, kind: Kind, texts: [&str; 4]) -> u32 {
-        let value = texts.map(|text| self.words.add(text));
+        let mut before = ("", 0);
+        let value = texts.map(|text| {
+            if text != before.0 {
+                before = (text, self.words.add(text));
+            }
+            if text.is_empty() { 0 } else { before.1 }
+        });
         self.intern(kind, value)
     }
 

@@ -111,6 +111,21 @@ pub fn within_one_edit(a: &str, b: &str) -> bool {
     if a.len().abs_diff(b.len()) > 4 {
         return false;
     }
+    let (x, y) = (a.as_bytes(), b.as_bytes());
+    let prefix = x.iter().zip(y).take_while(|(p, q)| p == q).count();
+    let (x, y) = (x.get(prefix..).unwrap_or(&[]), y.get(prefix..).unwrap_or(&[]));
+    let suffix = x.iter().rev().zip(y.iter().rev()).take_while(|(p, q)| p == q).count();
+    match (x.get(..x.len() - suffix).unwrap_or(&[]), y.get(..y.len() - suffix).unwrap_or(&[])) {
+        // Two letters of four bytes are the most that one edit leaves.
+        (x, y) if x.len().max(y.len()) > 8 => false,
+        (x, y) if !x.is_ascii() || !y.is_ascii() => within_one_letter(a, b),
+        ([] | [_], [] | [_]) => true,
+        ([p1, p2], [q1, q2]) => p1 == q2 && p2 == q1,
+        _ => false,
+    }
+}
+
+fn within_one_letter(a: &str, b: &str) -> bool {
     let prefix: usize = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
     let (a, b) = (a.get(prefix..).unwrap_or(""), b.get(prefix..).unwrap_or(""));
     let suffix: usize = a.chars().rev().zip(b.chars().rev()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();

@@ -113,6 +113,10 @@ pub(super) fn loose(folded: &str) -> String {
 /// |---|---|
 /// | blank, `-`, `n/a`, `none`, `null`, `unknown`, `not provided`, `tbd`, `xxx` | written to get past a required field |
 pub fn is_placeholder(text: &str) -> bool {
+    // The longest of them has thirteen letters; of a longer text only signs can be left out.
+    if text.len() > 13 && text.is_ascii() && text.bytes().filter(u8::is_ascii_alphanumeric).nth(13).is_some() {
+        return false;
+    }
     matches!(
         fold(text).as_str(),
         "" | "n a"

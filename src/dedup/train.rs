@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::calibration::{Usual, base, usual};
 use super::cluster::Edge;
 use super::compare::Measure;
-use super::find::fit;
+use super::find::{Duplicates, fit};
 use super::frequency::Rarities;
 use super::level::{Level, Population, Weights};
 use super::memo::Memo;
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// Pairs that are learned from, at most; of more a fixed share is taken by a hash of the pair.
 const PAIRS: u64 = 400_000;
+/// Plans of more pairs than this are not counted exactly.
+const COUNTED: u64 = 24_000_000;
 /// Random pairs that show how often strangers agree.
 const STRANGERS: u64 = 200_000;
 const ROUNDS: u32 = 12;
@@ -119,28 +121,59 @@ impl Deduper {
     pub fn train(&self, records: &Records, workers: &dyn Workers) -> Training {
         let rarities = Rarities::count(records);
         let plan = Plan::new(records, self.config().max_block, workers);
-        workers.progress(0.2, 0.9);
-        let counts = collect(workers, plan.pieces(), &|piece| {
-            let mut count = 0_u64;
-            plan.visit(piece, records, &mut |_, _| count += 1);
-            count
-        });
-        let every = counts.iter().sum::<u64>().div_ceil(PAIRS).max(1);
+        self.train_on(records, &rarities, &plan, workers)
+    }
+
+    /// [`Deduper::train`] and [`Deduper::find`] in one, which takes less time than one after the other: the candidates are sought once.
+    /// Returns the deduper with the learned weights, which found the duplicates and explains them.
+    ///
+    /// # Errors
+    /// `Config` as [`Deduper::with_weights`]; learned weights give no reason for it.
+    pub fn train_and_find(&self, records: &Records, workers: &dyn Workers) -> Result<(Self, Duplicates)> {
+        self.train_and_search(records, workers, false)
+    }
+
+    /// [`Deduper::train`] and [`Deduper::link`] in one, like [`Deduper::train_and_find`].
+    ///
+    /// # Errors
+    /// `Config` as [`Deduper::with_weights`]; learned weights give no reason for it.
+    pub fn train_and_link(&self, records: &Records, workers: &dyn Workers) -> Result<(Self, Duplicates)> {
+        self.train_and_search(records, workers, true)
+    }
+
+    fn train_and_search(&self, records: &Records, workers: &dyn Workers, across: bool) -> Result<(Self, Duplicates)> {
+        let rarities = Rarities::count(records);
+        let plan = Plan::new(records, self.config().max_block, workers);
+        let trained = self.with_weights(self.train_on(records, &rarities, &plan, workers).weights)?;
+        let found = trained.search(records, rarities, plan, workers, across);
+        Ok((trained, found))
+    }
+
+    fn train_on(&self, records: &Records, rarities: &Rarities, plan: &Plan, workers: &dyn Workers) -> Training {
+        workers.progress(0.2, 0.3);
+        let total = if plan.pairs() > COUNTED {
+            // Every other one or so is met in several passes.
+            plan.pairs() / 2
+        } else {
+            let counts = collect(workers, plan.pieces(), &|piece| {
+                let mut count = 0_u64;
+                plan.visit(piece, records, |_, _| true, |_, _| count += 1);
+                count
+            });
+            counts.iter().sum()
+        };
+        let every = total.div_ceil(PAIRS).max(1);
         let found = collect(workers, plan.pieces(), &|piece| {
             let mut memo = Memo::roomy();
             let mut patterns = Vec::new();
-            plan.visit(piece, records, &mut |a, b| {
-                if every == 1 || mix(u64::from(a) << 32 | u64::from(b)).is_multiple_of(every) {
-                    patterns.extend(self.pattern(records, &rarities, (a, b), &mut memo));
-                }
-            });
+            let wanted = |a: u32, b: u32| every == 1 || mix(u64::from(a) << 32 | u64::from(b)).is_multiple_of(every);
+            plan.visit(piece, records, wanted, |a, b| patterns.extend(self.pattern(records, rarities, (a, b), &mut memo)));
             patterns
         });
         let mut patterns: Vec<Pattern> = found.into_iter().flatten().collect();
         patterns.sort_unstable_by_key(|pattern| (pattern.a, pattern.b));
         patterns.dedup_by_key(|pattern| (pattern.a, pattern.b));
-        workers.progress(0.9, 1.0);
-        let strangers = self.strangers(records, &rarities);
+        let strangers = self.strangers(records, rarities);
         let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let mut bits = Population::ALL.map(|population| self.bases(population));
         let mut rounds = 0;

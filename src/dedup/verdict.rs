@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::config::Scoring;
 use super::frequency::Rarities;
 use super::memo::Memo;
 use super::prepared::Prepared;
 use super::records::Records;
-use super::score::{Deduper, Match, prior};
+use super::score::{Deduper, Match, logit, prior};
 use crate::model::RecordId;
 
 /// The recommended action.
@@ -58,7 +59,17 @@ impl Deduper {
         let mut memo = Memo::default();
         let mut compare = |x: u32, y: u32| self.explain(records, &Rarities::Typical, (x, y), prior(directory), &mut memo);
         let mut scored: Vec<(I, Match, u32)> = Vec::new();
+        // Most candidates are nobody: reasons are made for those that come near.
+        let near = |row: u32, memo: &mut Memo| {
+            let floor = logit(self.config.review) - prior(directory) - 0.01;
+            let rows = (&records.row(0), &records.row(row));
+            self.config.scoring == Scoring::Strategies || self.bits(records, &Rarities::Typical, rows, floor, memo).is_some()
+        };
+        let mut nothing = Memo::default();
         for (id, row) in ids.iter().zip(1_u32..) {
+            if !near(row, &mut nothing) {
+                continue;
+            }
             let found = compare(0, row);
             if found.score >= self.config.review {
                 match scored.iter_mut().find(|(known, ..)| known == id) {
