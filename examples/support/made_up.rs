@@ -379,7 +379,7 @@ fn names(dice: &mut Dice, dirt: Dirt, stock: &Stock, person: &Person) -> (String
         last = format!("{last}-{}", dice.pick(&stock.lasts[0]));
     }
     if dice.chance(15) {
-        last = last.replace('ü', "ue").replace('ö', "oe").replace('ä', "ae").replace('é', "e").replace('è', "e");
+        last = last.replace('ü', "ue").replace('ö', "oe").replace('ä', "ae").replace(['é', 'è'], "e");
     }
     if dice.chance(3) {
         (first, last) = (last, first);
@@ -465,7 +465,7 @@ fn company_cells(dice: &mut Dice, dirt: Dirt, firm: &Firm) -> Vec<String> {
 
 fn private_cells(dice: &mut Dice, dirt: Dirt, stock: &Stock, person: &Person) -> Vec<String> {
     let (first, last) = names(dice, dirt, stock, person);
-    let mut spoiled = |dice: &mut Dice, text: String| if dice.chance(10) { spoil(dice, dirt, &text) } else { text };
+    let spoiled = |dice: &mut Dice, text: String| if dice.chance(10) { spoil(dice, dirt, &text) } else { text };
     let (year, month, day) = person.birth;
     let birth = if dice.chance(4) { format!("{year}-{day:02}-{month:02}") } else { format!("{year}-{month:02}-{day:02}") };
     let values = [person.house.to_string(), person.street.clone(), person.place.0.clone(), person.place.1.clone(), birth];
