@@ -1,0 +1,44 @@
+//! What happens in an org, as it happens: change data capture, PushTopics, platform and generic events.
+//!
+//! [`Salesforce::listen`](crate::salesforce::Salesforce::listen) speaks the Streaming API (CometD, long polling) over the host's
+//! own transport; with the feature `pubsub` the module `pubsub` speaks the Pub/Sub API. Both give the same [`StreamEvent`]s:
+//!
+//! * [`StreamEvent::Change`]: a record, what happened to it and the fields that did change. A field that is null here was cleared;
+//!   one that did not change is absent, whatever the wire says.
+//! * [`StreamEvent::Reread`]: the event does not hold what is needed (a gap, an overflow, a wildcard, one change of many records,
+//!   a text that came as a diff), or events were lost: read these records again.
+//! * [`StreamEvent::Message`]: a platform or generic event.
+//! * [`StreamEvent::Health`]: the connection changed its state. A stream that ends says why: its last item is an error.
+//!
+//! # At least once
+//! Keep the [`Position`] of an event when its work is done, and begin there the next time ([`Subscription::from`]). While a stream
+//! lives it resumes behind the last event it handed out, whatever broke, and drops what comes twice. A replay id that Salesforce
+//! no longer knows (events are kept for 24 hours, those of change data capture and high-volume platform events for 72) is
+//! replaced by the [`ReplayFallback`], and the hole is told as a [`StreamEvent::Reread`].
+//!
+//! # Limits worth knowing
+//! Events delivered are counted over 24 hours for each subscriber; 20 to 2,000 CometD clients may listen at a time (Streaming API
+//! Developer Guide, "Streaming API Allocations"). Two subscriptions that overlap deliver an event twice, once on each channel.
+
+mod assemble;
+mod bayeux;
+mod channel;
+mod comet;
+mod compound;
+mod cookies;
+mod decode;
+mod event;
+mod header;
+mod health;
+mod options;
+mod position;
+mod push_topic;
+mod session;
+mod topic_query;
+
+pub use comet::CometdStream;
+pub use event::{Commit, Reread, RereadReason, RereadScope, StreamChange, StreamEvent, StreamMessage};
+pub use health::{StreamHealth, StreamMonitor, StreamState};
+pub use options::{ReplayFallback, StreamOptions, Subscription};
+pub use position::{Position, Replay, ReplayId};
+pub use push_topic::{NotifyForFields, PushTopic};
