@@ -55,7 +55,9 @@ mod tests {
         let mut cookies = Cookies::default();
         let set = |cookies: &mut Cookies, lines: &[&str]| {
             let mut headers = HeaderMap::new();
-            lines.iter().for_each(|line| drop(headers.append(SET_COOKIE, HeaderValue::from_str(line).unwrap())));
+            for line in lines {
+                headers.append(SET_COOKIE, HeaderValue::from_str(line).unwrap());
+            }
             cookies.keep(&headers);
         };
         assert!(cookies.header().unwrap().is_none());

@@ -32,6 +32,8 @@ mod header;
 mod health;
 mod options;
 mod position;
+#[cfg(feature = "pubsub")]
+pub mod pubsub;
 mod push_topic;
 mod session;
 mod topic_query;

@@ -1,8 +1,8 @@
 //! A small tree of a small document, read strictly. The one file that names the XML crate.
 
-use quick_xml::NsReader;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
+use quick_xml::{NsReader, XmlVersion};
 
 use crate::error::{Error, Result};
 
@@ -102,7 +102,7 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Option<Element> 
         if bound(&namespace) != Some(XSI) {
             continue;
         }
-        let value = attribute.unescape_value().ok()?;
+        let value = attribute.normalized_value(XmlVersion::Explicit1_0).ok()?;
         match name.as_ref() {
             "nil" => element.nil = matches!(value.trim(), "true" | "1"),
             "type" => element.kind = value.trim().rsplit(':').next().map(ToOwned::to_owned),
