@@ -346,6 +346,7 @@ async fn topics_schemas_platform_events_and_refusals() {
     let mut mirror = Mirror::default();
     mirror.follow(&world.crm, &mut nothing, |_| false).await;
     assert_eq!((mirror.error.unwrap().kind(), mirror.states.last()), (ErrorKind::Config, Some(&StreamState::Closed)));
+    assert!(nothing.next().await.is_none() && nothing.next().await.is_none());
     assert!(stream.monitor().health().last_event.is_some());
     let position = message.position.unwrap();
     let managed = ManagedSubscription::Name("Leads".to_owned());
@@ -372,6 +373,6 @@ async fn over_tls_on_loopback() {
         org.lead("TLS");
         mirror.follow(&crm, &mut stream, |mirror| mirror.saw("TLS")).await;
     };
-    sandbox.serve_with_pubsub(http, pubsub.clone(), talk).await.unwrap();
+    Box::pin(sandbox.serve_with_pubsub(http, pubsub.clone(), talk)).await.unwrap();
     assert!(endpoint("not a url").is_err());
 }

@@ -143,7 +143,8 @@ async fn cut_by_an_expired_token() {
     let expire = |world: &mut World| world.org.sandbox.fault(Fault::new(FaultKind::ExpireToken).path("/cometd"));
     let mirror = cut("expired token by status", expire, |_| ()).await;
     assert_every_change(&mirror, "expired token by status");
-    assert!(mirror.states.is_empty());
+    // Whether the session outlives the token that made it, is the server's affair.
+    assert!(mirror.states.is_empty() || mirror.states == AGAIN, "{:?}", mirror.states);
 }
 
 #[tokio::test]
@@ -225,7 +226,7 @@ async fn many_ids_wildcards_and_diffs_are_read_again() {
     world.org.patch(&format!("/sobjects/Lead/{}", ids[0]), json!({"Description": text}));
     world.org.patch(&format!("/sobjects/Lead/{}", ids[0]), json!({"Description": text.replace("number 50", "number fifty")}));
     world.org.lead("D");
-    mirror.follow(&world.crm, &mut stream, |mirror| mirror.saw("D")).await;
+    mirror.follow(&world.crm, &mut stream, |mirror| mirror.told("D")).await;
     let reasons = [RereadReason::ManyRecords, RereadReason::Wildcard, RereadReason::Incomplete];
     assert_eq!(mirror.reasons(), reasons, "{mirror:?}");
     assert_eq!(mirror.rereads[0].scope, RereadScope::Records(ids.iter().map(|id| id.as_str().into()).collect()));

@@ -27,25 +27,39 @@ pub(super) fn read(schema: &EventSchema, mut payload: &[u8]) -> Option<(Option<C
         }
     }
     let Some(Value::Object(mut header)) = header else { return Some((None, body)) };
-    for list in ["changedFields", "nulledFields", "diffFields"] {
-        let Some(Value::Array(maps)) = header.get(list) else { continue };
-        let maps: Vec<&str> = maps.iter().map(Value::as_str).collect::<Option<_>>()?;
-        let named = names(maps, &schema.fields)?;
-        // A compound that is null as a whole has its components in the list of what was cleared.
-        for (parent, component) in named.iter().filter_map(|name| name.split_once('.')) {
-            if let Some(value) = body.get_mut(parent) {
-                if value.is_null() {
-                    *value = Value::Object(Map::new());
-                }
-                if let Value::Object(components) = value {
-                    components.entry(component).or_insert(Value::Null);
-                }
+    let changed = listed(&header, "changedFields", schema)?;
+    let mut nulled = listed(&header, "nulledFields", schema)?;
+    // A compound that has become empty is named as a whole, also if one component of it was left to clear.
+    if let (Some(changed), Some(nulled)) = (&changed, &mut nulled) {
+        nulled.retain(|name| {
+            let parent = name.split_once('.').map(|(parent, _)| format!("{parent}."));
+            let told = parent.is_some_and(|parent| changed.iter().any(|other| other.starts_with(&parent)));
+            !told || changed.contains(name)
+        });
+    }
+    for (parent, component) in changed.iter().chain(&nulled).flatten().filter_map(|name| name.split_once('.')) {
+        if let Some(value) = body.get_mut(parent) {
+            if value.is_null() {
+                *value = Value::Object(Map::new());
+            }
+            if let Value::Object(components) = value {
+                components.entry(component).or_insert(Value::Null);
             }
         }
-        header.insert(list.to_owned(), Value::from(named));
+    }
+    let lists = [("changedFields", changed), ("nulledFields", nulled), ("diffFields", listed(&header, "diffFields", schema)?)];
+    for (name, list) in lists {
+        header.insert(name.to_owned(), list.map_or(Value::Null, Value::from));
     }
     let header = serde_json::from_value(Value::Object(header)).ok()?;
     Some((Some(header), body))
+}
+
+/// The names of a list of bitmaps; `Some(None)` if there is no such list.
+fn listed(header: &Map<String, Value>, list: &str, schema: &EventSchema) -> Option<Option<Vec<String>>> {
+    let Some(Value::Array(maps)) = header.get(list) else { return Some(None) };
+    let maps: Vec<&str> = maps.iter().map(Value::as_str).collect::<Option<_>>()?;
+    names(maps, &schema.fields).map(Some)
 }
 
 fn json(value: Avro, shape: &Shape) -> Value {
@@ -180,6 +194,9 @@ mod tests {
         let all = ["BillingAddress.Street", "BillingAddress.City", "ShippingAddress.Street", "ShippingAddress.City"];
         assert_eq!(header.unwrap().nulled_fields.unwrap(), all, "also of a type that was defined before");
         assert_eq!(body["ShippingAddress"], json!({"Street": null, "City": null}));
+        let (header, body) = read(&schema(), &event(&["0x08"], &["3-0x01"], none())).unwrap();
+        assert_eq!(header.unwrap().nulled_fields.unwrap(), ["BillingAddress.Street"], "the city was empty before");
+        assert_eq!(body["BillingAddress"], json!({"Street": null}));
     }
 
     #[test]

@@ -115,9 +115,10 @@ impl PubSub {
             failing_since: None,
             token: None,
             renewed: false,
+            refused: false,
         };
         let items = unfold(engine, |mut engine| async move { engine.next().await.map(|item| (item, engine)) });
-        Ok(PubSubStream { items: items.boxed(), monitor, commits })
+        Ok(PubSubStream { items: items.fuse().boxed(), monitor, commits })
     }
 }
 
@@ -297,6 +298,8 @@ struct Engine {
     failing_since: Option<Duration>,
     token: Option<AccessToken>,
     renewed: bool,
+    /// The place to resume from was, since the last good answer.
+    refused: bool,
 }
 
 impl Engine {
@@ -409,7 +412,7 @@ impl Engine {
             }
         }
         self.monitor.well();
-        (self.attempt, self.failing_since, self.renewed) = (0, None, false);
+        (self.attempt, self.failing_since, self.renewed, self.refused) = (0, None, false, false);
         // What was asked for a moment ago may not be counted yet: the server never owes more than a hundred.
         owed = fetched.pending.min(owed).max(0);
         self.link = Some((link, owed));
@@ -468,8 +471,8 @@ impl Engine {
             Trouble::Again(error, state) => (error, state),
             Trouble::Replay => match self.channel.refused() {
                 // A place the server keeps itself cannot be refused; a second refusal cannot be helped.
-                Some(hole) if self.managed.is_none() && self.attempt == 0 => {
-                    self.attempt = 1;
+                Some(hole) if self.managed.is_none() && !self.refused => {
+                    self.refused = true;
                     return self.queue.push_back(Ok(StreamEvent::Reread(hole)));
                 }
                 _ => return self.end(error(Fault::Replay)),
