@@ -28,6 +28,8 @@ use crate::salesforce::stream::session::{Session, Silence, stalled};
 const HELD: Duration = Duration::from_secs(110);
 /// The first API version with replay.
 const FIRST: ApiVersion = ApiVersion::new(37);
+/// An answer without an event comes late; a server that sends them at once is not asked more often than this.
+const RESTLESS: Duration = Duration::from_secs(1);
 /// Subscriptions of one request; it may have 32,768 bytes.
 const BATCH: usize = 20;
 
@@ -77,6 +79,7 @@ impl Salesforce {
             phase: Phase::Open,
             pause: Duration::ZERO,
             held: HELD,
+            restless: 0,
             attempt: 0,
             failing_since: None,
             token: None,
@@ -181,6 +184,8 @@ struct Engine {
     pause: Duration,
     /// How long the server holds a connect.
     held: Duration,
+    /// Answers in a row that came at once and held nothing.
+    restless: u32,
     /// Failures since the last good answer, and since when.
     attempt: u32,
     failing_since: Option<Duration>,
@@ -292,6 +297,7 @@ impl Engine {
     /// One long poll.
     async fn listen(&mut self) -> Result<(), Trouble> {
         let limit = self.held.saturating_add(self.options.margin);
+        let asked = self.host.monotonic();
         let answer = match self.session.connect(false, limit).await {
             Ok(answer) => answer,
             // Whatever the server answers, the session may have lost events with it: a new one resumes by replay id. If the
@@ -319,7 +325,10 @@ impl Engine {
             return Err(Trouble::Again { error, state: StreamState::Reconnecting, soon: advice.interval() });
         }
         self.heed(Some(&advice));
-        self.pause = advice.interval().unwrap_or_default();
+        let at_once = self.host.monotonic().saturating_sub(asked) < RESTLESS;
+        self.restless = if at_once && self.queue.len() == before { self.restless.saturating_add(1) } else { 0 };
+        let pause = if self.restless > 3 { RESTLESS } else { Duration::ZERO };
+        self.pause = advice.interval().unwrap_or_default().max(pause);
         Ok(())
     }
 
