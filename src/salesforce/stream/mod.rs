@@ -10,6 +10,43 @@
 //! * [`StreamEvent::Message`]: a platform or generic event.
 //! * [`StreamEvent::Health`]: the connection changed its state. A stream that ends says why: its last item is an error.
 //!
+//! ```
+//! # use crm_sync::error::Result;
+//! # use crm_sync::host::Host;
+//! # use crm_sync::model::Fields;
+//! # use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity};
+//! # use crm_sync::sandbox::Sandbox;
+//! use crm_sync::salesforce::stream::{StreamEvent, StreamOptions, Subscription};
+//! use futures_util::StreamExt;
+//!
+//! # async fn run() -> Result<()> {
+//! # let (host, org) = (Host::manual(1), Host::manual(1));
+//! # let sandbox = Sandbox::new(org, 1);
+//! # let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+//! # let config = SalesforceConfig::with_access_token(Sandbox::IN_PROCESS_URL, access.access_token.into());
+//! # let crm = Salesforce::new(config, sandbox.transport(), host)?;
+//! // What was kept when the last event's work was done; `None` in the first run.
+//! let stored = None;
+//! let mut events = crm.listen([Subscription::changes(&entity::LEAD).from(stored)], StreamOptions::new())?;
+//! # let mut lead = Fields::new();
+//! # lead.insert("LastName", "Lovelace");
+//! # lead.insert("Company", "Example Ltd");
+//! # crm.create(&entity::LEAD, &lead).await?;
+//! while let Some(event) = events.next().await {
+//!     match event? {
+//!         StreamEvent::Change(change) => {
+//!             assert_eq!(change.change.fields.text("LastName"), Some("Lovelace"));
+//!             break;
+//!         }
+//!         StreamEvent::Reread(order) => println!("read again, because of {:?}", order.reason),
+//!         StreamEvent::Health(health) => println!("the stream is {}", health.state.as_str()),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(()) }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run()).unwrap();
+//! ```
+//!
 //! # At least once
 //! Keep the [`Position`] of an event when its work is done, and begin there the next time ([`Subscription::from`]). While a stream
 //! lives it resumes behind the last event it handed out, whatever broke, and drops what comes twice. A replay id that Salesforce
