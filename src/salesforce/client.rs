@@ -49,7 +49,7 @@ pub struct Salesforce {
     pub(super) config: Arc<SalesforceConfig>,
     pub(super) capabilities: Arc<Capabilities>,
     pub(super) query_headers: Arc<HeaderMap>,
-    transport: Arc<dyn HttpTransport>,
+    pub(super) transport: Arc<dyn HttpTransport>,
     host: Host,
     common_headers: Arc<HeaderMap>,
     write_headers: Arc<HeaderMap>,

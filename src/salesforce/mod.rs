@@ -42,8 +42,11 @@ mod schema;
 mod select;
 pub mod soql;
 pub mod sosl;
+pub mod stream;
 pub mod types;
 mod version;
+#[cfg(feature = "outbound-messages")]
+pub mod webhook;
 
 pub use client::{Salesforce, Upserted};
 pub use collections::SavedRow;

@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
+    /// The body is not what the scheme reads its sender from.
+    #[error("the body is not what the scheme asks for")]
+    BadBody,
     /// A header does not have the form the scheme asks for.
     #[error("the header {0} does not have the form that the scheme asks for")]
     BadHeader(Cow<'static, str>),
@@ -42,6 +45,9 @@ pub enum SignatureError {
     /// More signatures than any honest sender gives.
     #[error("the request has more than {0} signatures")]
     TooManySignatures(usize),
+    /// The body names another sender than the one configured.
+    #[error("the body names another sender than the one configured")]
+    WrongSender,
     /// No secret gives this signature, or the credential is another one.
     #[error("no configured secret matches the signature")]
     WrongSignature,
@@ -51,6 +57,7 @@ impl SignatureError {
     /// A short stable word for counters.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::BadBody => "bad_body",
             Self::BadHeader(_) => "bad_header",
             Self::BadTimestamp => "bad_timestamp",
             Self::BodyTooLarge { .. } => "body_too_large",
@@ -60,6 +67,7 @@ impl SignatureError {
             Self::TooManySignatures(_) => "too_many_signatures",
             Self::TooNew(_) => "too_new",
             Self::TooOld(_) => "too_old",
+            Self::WrongSender => "wrong_sender",
             Self::WrongSignature => "wrong_signature",
         }
     }
