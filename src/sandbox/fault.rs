@@ -19,11 +19,11 @@ pub enum FaultKind {
     DropAfter,
     /// The connection breaks before anything is executed.
     DropBefore,
-    /// The access token of the request dies: 401 `INVALID_SESSION_ID` until it is renewed.
+    /// The access token of the request dies: 401 (`INVALID_SESSION_ID` of Salesforce) until it is renewed.
     ExpireToken,
-    /// 403 `REQUEST_LIMIT_EXCEEDED`.
+    /// 403 `REQUEST_LIMIT_EXCEEDED`. With Pipedrive: 429, the day's tokens being spent.
     RequestLimit {
-        /// The limit on concurrent long requests instead of the daily one.
+        /// The limit on concurrent long requests instead of the daily one; with Pipedrive the burst limit.
         #[serde(default)]
         concurrent: bool,
     },

@@ -28,6 +28,11 @@
 //! `POST undelete/{object}/{id}` and `DELETE recycle_bin`; `POST convert` converts a lead (a [`Conversion`] as JSON); `GET`,
 //! `POST` and `DELETE automations` are the org's validation rules and triggers (an [`Automation`] as JSON).
 //!
+//! The Pipedrive face answers at the root (`/v1/...`, `/api/v1/...`, `/api/v2/...`, `/oauth/token`, `/oauth/revoke`, and
+//! `/oauth/authorize` for its own client ids) and below `/pipedrive`. Below `/_sandbox/pipedrive/` there are `options`
+//! ([`PipedriveOptions`] as JSON), `records/{entity}[/{id}]` and `POST merge/{entity}/{id}/{into}` to edit as another user, `DELETE
+//! tokens`, `POST api_token`, `POST uninstall`, `GET spent` and `GET deliveries`.
+//!
 //! Bulk jobs move as the host's clock does, at the pace of [`BulkOptions`]; with every time at zero a job is done when it is next
 //! looked at.
 //!
@@ -43,6 +48,8 @@ mod courier;
 mod encoding;
 mod fault;
 mod log;
+mod pipedrive;
+mod pipedrive_api;
 #[cfg(feature = "sandbox-pubsub")]
 mod pubsub;
 mod salesforce;
@@ -53,6 +60,8 @@ mod world;
 
 pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
+pub use pipedrive::{PipedriveOptions, PipedrivePlan, WebhookDelivery};
+pub use pipedrive_api::PipedriveAccess;
 #[cfg(feature = "sandbox-pubsub")]
 pub use pubsub::PubSub;
 pub use salesforce::{

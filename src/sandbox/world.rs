@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::sandbox::api::RequestRecord;
@@ -13,6 +13,7 @@ use crate::sandbox::call::{Call, Reply};
 use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
 use crate::sandbox::log::Log;
+use crate::sandbox::pipedrive::Pipedrive;
 use crate::sandbox::salesforce::{Held, Polled, Salesforce};
 
 /// So many requests are remembered.
@@ -24,12 +25,21 @@ const ROWS_AT_ONCE: usize = 40_000;
 /// A vendor's part of the world. A new face gets a variant here and a field in [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
+    Pipedrive,
     Salesforce,
 }
 
 impl Face {
     /// The face a path belongs to, and the path without the face's prefix.
-    pub(crate) fn of(path: &str) -> Option<(Self, &str)> {
+    pub(crate) fn of<'a>(path: &'a str, query: &str) -> Option<(Self, &'a str)> {
+        if let Some(rest) = path.strip_prefix("/pipedrive")
+            && rest.starts_with('/')
+        {
+            return Some((Self::Pipedrive, rest));
+        }
+        if Pipedrive::owns(path, query) {
+            return Some((Self::Pipedrive, path));
+        }
         if let Some(rest) = path.strip_prefix("/salesforce")
             && rest.starts_with('/')
         {
@@ -52,6 +62,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct World {
     seed: u64,
+    pub(crate) pipedrive: Pipedrive,
     pub(crate) salesforce: Salesforce,
     pub(crate) faults: Faults,
     pub(crate) requests: VecDeque<RequestRecord>,
@@ -62,7 +73,7 @@ impl World {
     pub(crate) fn new(seed: u64, now: Timestamp) -> Self {
         let mut salesforce = Salesforce::new(seed, now);
         salesforce.committed();
-        Self { seed, salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
+        Self { seed, pipedrive: Pipedrive::new(seed, now), salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
     }
 
     /// The world that `log` tells of, and the log made short.
@@ -72,6 +83,9 @@ impl World {
             if let Some(part) = line.get_mut("salesforce") {
                 world.salesforce.replay(now, part.take())?;
             }
+            if let Some(part) = line.get_mut("pipedrive") {
+                world.pipedrive.replay(part.take())?;
+            }
         }
         log.compact(&world.snapshot()?)?;
         world.log = Some(log);
@@ -79,8 +93,10 @@ impl World {
     }
 
     fn snapshot(&self) -> Result<Value> {
-        let part = self.salesforce.snapshot().ok_or_else(|| Error::internal("the world does not serialise"))?;
-        Ok(json!({"salesforce": part}))
+        let whole = || Error::internal("the world does not serialise");
+        let salesforce = self.salesforce.snapshot().ok_or_else(whole)?;
+        let pipedrive = self.pipedrive.snapshot().ok_or_else(whole)?;
+        Ok(json!({"pipedrive": pipedrive, "salesforce": salesforce}))
     }
 
     /// Back to the beginning, script, requests and log too.
@@ -98,18 +114,30 @@ impl World {
     /// Makes what has changed last; if that fails, it has not happened.
     pub(crate) fn commit(&mut self) -> Result<()> {
         self.salesforce.publish();
-        if !self.salesforce.is_dirty() {
-            return Ok(());
-        }
+        let (salesforce, pipedrive) = (self.salesforce.is_dirty(), self.pipedrive.is_dirty());
         if let Some(log) = &mut self.log
-            && let Some(part) = self.salesforce.pending()
-            && let Err(error) = log.append(&json!({"salesforce": part}))
+            && (salesforce || pipedrive)
         {
-            self.salesforce.discarded();
-            return Err(error);
+            let parts = [
+                ("salesforce", if salesforce { self.salesforce.pending() } else { None }),
+                ("pipedrive", if pipedrive { self.pipedrive.pending() } else { None }),
+            ];
+            let line: Map<String, Value> = parts.into_iter().filter_map(|(face, part)| Some((face.to_owned(), part?))).collect();
+            if !line.is_empty()
+                && let Err(error) = log.append(&Value::Object(line))
+            {
+                self.salesforce.discarded();
+                self.pipedrive.discarded();
+                return Err(error);
+            }
         }
-        self.salesforce.committed();
-        self.salesforce.events.wake();
+        if salesforce {
+            self.salesforce.committed();
+            self.salesforce.events.wake();
+        }
+        if pipedrive {
+            self.pipedrive.committed();
+        }
         Ok(())
     }
 
@@ -135,6 +163,14 @@ impl World {
             Some(FaultKind::DropBefore) => {
                 self.remember(call, 0);
                 return Ok(Outcome::Dropped);
+            }
+            Some(FaultKind::TooManyRequests { retry_after }) if face == Face::Pipedrive => {
+                Some(after(self.pipedrive.limited(false), retry_after.as_ref()))
+            }
+            Some(FaultKind::RequestLimit { concurrent }) if face == Face::Pipedrive => Some(self.pipedrive.limited(!*concurrent)),
+            Some(FaultKind::ExpireToken) if face == Face::Pipedrive => {
+                self.pipedrive.expire_shown(call);
+                None
             }
             Some(FaultKind::TooManyRequests { retry_after }) => {
                 let reply = Reply::html(StatusCode::TOO_MANY_REQUESTS, "<html><body>Too Many Requests</body></html>");
@@ -175,6 +211,7 @@ impl World {
         let reply = match early {
             Some(reply) => reply,
             None => match face {
+                Face::Pipedrive => self.pipedrive.handle(call),
                 Face::Salesforce if Salesforce::streams(&call.path) => match self.salesforce.cometd(call) {
                     Polled::Held(held) => return Err(held),
                     Polled::Reply(reply) => reply,
