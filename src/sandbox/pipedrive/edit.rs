@@ -11,7 +11,7 @@ use crate::sandbox::pipedrive::read::Extras;
 use crate::sandbox::pipedrive::state::{Pipedrive, key};
 use crate::sandbox::store::Row;
 
-fn refused(reply: Reply) -> Error {
+fn refused(reply: &Reply) -> Error {
     let text = match &reply.body {
         Content::Json(body) => body.get("error").and_then(Value::as_str).unwrap_or("the edit was refused").to_owned(),
         _ => "the edit was refused".to_owned(),
@@ -28,7 +28,7 @@ impl Pipedrive {
     fn settle<T>(&mut self, mark: usize, result: std::result::Result<T, Reply>) -> Result<T> {
         result.map_err(|reply| {
             self.tables.rollback(mark);
-            refused(reply)
+            refused(&reply)
         })
     }
 

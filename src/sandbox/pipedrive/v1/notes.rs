@@ -110,7 +110,8 @@ impl Pipedrive {
                 && until.is_none_or(|until| made.is_some_and(|made| made <= until))
                 && links.iter().all(|(name, wanted)| match row.fields.get(*name) {
                     Some(Value::String(text)) => text == wanted,
-                    Some(other) => other.to_string() == *wanted,
+                    Some(Value::Bool(on)) => *wanted == if *on { "true" } else { "false" },
+                    Some(other) => other.as_i64().is_some_and(|id| wanted.parse() == Ok(id)),
                     None => false,
                 })
         };
