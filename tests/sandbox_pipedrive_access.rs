@@ -127,6 +127,11 @@ fn revoking_and_scopes() {
     narrow.post("/persons", json!({"name": "x"})).refused(403, "Scope and URL mismatch");
     narrow.get("/deals").refused(403, "Scope and URL mismatch");
     assert_eq!(narrow.get("/v1/users/me").status, 200);
+    // The official Node client encodes the access token twice.
+    let twice: String = url::form_urlencoded::byte_serialize(company.access.access_token.as_bytes()).collect();
+    assert_eq!(app.form("/oauth/revoke", &[("token", &twice), ("token_type_hint", "access_token")]).status, 200);
+    assert_eq!(bearer(&company, &company.access.access_token).get("/persons").status, 401);
+    assert_eq!(narrow.get("/persons").status, 200);
     let ended = app.form("/oauth/revoke", &[("token", &company.access.refresh_token), ("token_type_hint", "refresh_token")]);
     assert_eq!(ended.status, 200);
     assert_eq!(narrow.get("/persons").status, 401);

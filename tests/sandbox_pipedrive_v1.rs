@@ -159,6 +159,7 @@ fn merging_keeps_the_record_that_is_named() {
     company.put(&format!("/v1/persons/{gone}/merge"), json!({"merge_with_id": 999})).refused(404, "not found");
     let merged = company.put(&format!("/v1/persons/{gone}/merge"), json!({"merge_with_id": kept}));
     let survivor = merged.data();
+    assert_eq!(lacking("merged_person", survivor), Vec::<String>::new());
     assert_eq!((&survivor["id"], &survivor["name"], &survivor["merge_what_id"]), (&json!(kept), &json!("Eva New"), &json!(gone)));
     assert_eq!((&survivor["visible_to"], &survivor["update_time"]), (&json!("3"), &json!("2026-01-01 00:00:00")));
     let person = company.get(&format!("/persons/{kept}"));
@@ -175,6 +176,7 @@ fn merging_keeps_the_record_that_is_named() {
     );
     let other = company.post("/deals", json!({"title": "Other"})).id();
     let deals = company.put(&format!("/v1/deals/{other}/merge"), json!({"merge_with_id": deal}));
+    assert_eq!(lacking("merged_deal", deals.data()), Vec::<String>::new());
     assert_eq!((&deals.data()["title"], &deals.data()["active"], &deals.data()["deleted"]), (&json!("Big"), &json!(true), &json!(false)));
     assert!(company.get("/deals?status=deleted").ids().is_empty());
 }

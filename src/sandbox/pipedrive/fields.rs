@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::call::{Reply, param};
 use crate::sandbox::pipedrive::errors::{self, Answer};
+use crate::sandbox::pipedrive::paging::pages;
 use crate::sandbox::pipedrive::read::{Params, known_params, limit, list, page};
 use crate::sandbox::pipedrive::schema::{Choice, Field, KINDS};
 use crate::sandbox::pipedrive::state::{Act, Pipedrive};
 use crate::sandbox::pipedrive::text;
-use crate::sandbox::pipedrive::v1::pages;
 use crate::sandbox::pipedrive::values::PARTS;
 use crate::sandbox::store::Row;
 
@@ -45,7 +45,26 @@ fn subfields(field: &Field) -> Value {
     }
 }
 
-fn show_v2(field: &Field, include: &[&str]) -> Value {
+/// Where the app shows a field.
+fn visibility(entity: &str, field: &Field) -> Value {
+    let mut shown = json!({"add_visible_flag": field.mandatory, "details_visible_flag": true});
+    let nowhere = json!({"show": false, "order": null});
+    let more = match entity {
+        "person" => json!({"show_in_add_deal_dialog": nowhere}),
+        "organization" => json!({
+            "org_detail_visible_flag": true, "person_detail_visible_flag": false, "deal_detail_visible_flag": false,
+            "show_in_add_deal_dialog": nowhere, "show_in_add_person_dialog": nowhere,
+        }),
+        "deal" => json!({"projects_detail_visible_flag": false, "show_in_pipelines": {"show_in_all": true, "pipeline_ids": []}}),
+        _ => json!({}),
+    };
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+        shown.extend(more);
+    }
+    shown
+}
+
+fn show_v2(entity: &str, field: &Field, include: &[&str]) -> Value {
     let choices = field.has_choices().then(|| field.choices.iter().map(choice_v2).collect::<Vec<_>>());
     let mut shown = json!({
         "field_name": field.name, "field_code": field.code, "description": field.description, "field_type": field.kind,
@@ -54,8 +73,9 @@ fn show_v2(field: &Field, include: &[&str]) -> Value {
     if let Value::Object(map) = &mut shown {
         for name in include {
             let value = match *name {
-                "ui_visibility" => json!({"add_visible_flag": field.mandatory, "details_visible_flag": true}),
+                "ui_visibility" => visibility(entity, field),
                 "important_fields" => json!({"enabled": false, "stage_ids": []}),
+                _ if entity == "deal" => json!({"enabled": field.mandatory, "stage_ids": [], "statuses": {}}),
                 _ => json!({"enabled": field.mandatory}),
             };
             map.insert((*name).to_owned(), value);
@@ -74,11 +94,18 @@ fn show_v1(entity: &str, field: &Field, order: usize, user: i64) -> Value {
         ("person" | "organization" | "deal", "label_ids") => "label",
         (_, code) => code,
     };
+    // The types of the published document; a few built-in fields have others within.
+    let kind = match field.kind.as_str() {
+        "int" | "stage" | "deal" => "double",
+        "boolean" => "enum",
+        "picture" => "varchar",
+        kind => kind,
+    };
     let at = text::old_stamp(&field.at);
     let choices =
         field.has_choices().then(|| field.choices.iter().map(|choice| json!({"id": choice.id, "label": choice.label})).collect::<Vec<_>>());
     json!({
-        "id": field.id, "key": key, "name": field.name, "order_nr": order, "field_type": field.kind, "add_time": at, "update_time": at,
+        "id": field.id, "key": key, "name": field.name, "order_nr": order, "field_type": kind, "add_time": at, "update_time": at,
         "last_updated_by_user_id": user, "created_by_user_id": user, "active_flag": true, "edit_flag": field.custom,
         "index_visible_flag": true, "details_visible_flag": true, "add_visible_flag": field.mandatory, "important_flag": false,
         "bulk_edit_allowed": field.custom, "searchable_flag": field.custom && field.is_searchable(), "filtering_allowed": true,
@@ -122,14 +149,14 @@ impl Pipedrive {
                     .collect();
                 page(rows.iter().collect(), ("id", "asc"), param(params, "cursor"), most, |row| {
                     let id = row.fields.get("id").and_then(Value::as_i64).unwrap_or(0);
-                    self.schema.by_id(entity, id).map_or(Value::Null, |field| show_v2(field, &include))
+                    self.schema.by_id(entity, id).map_or(Value::Null, |field| show_v2(entity, field, &include))
                 })
             }
             ([code], "GET") => {
                 known_params(params, &["include_fields"])?;
                 let include = list(params, "include_fields", &includes)?;
                 let field = self.schema.field(entity, code).ok_or_else(|| errors::missing("Field not found"))?;
-                Ok(errors::data(show_v2(field, &include)))
+                Ok(errors::data(show_v2(entity, field, &include)))
             }
             // The fields of activities cannot be changed here.
             (_, _) if entity == "activity" => Err(errors::no_method()),
@@ -142,7 +169,7 @@ impl Pipedrive {
                     return Err(errors::invalid(&problems));
                 }
                 let field = self.new_field(entity, body, ("field_name", "field_type"), &at)?;
-                Ok(errors::data(show_v2(&field, &includes)))
+                Ok(errors::data(show_v2(entity, &field, &includes)))
             }
             ([code], "PATCH") => {
                 let body = body.as_object().ok_or_else(|| errors::invalid(&["body: Expected 'object'".to_owned()]))?;
@@ -157,12 +184,12 @@ impl Pipedrive {
                 if let Some(name) = body.get("field_name") {
                     field.name = name.as_str().ok_or_else(|| errors::invalid_one("field_name", "Expected 'string'"))?.to_owned();
                 }
-                let shown = show_v2(field, &includes);
+                let shown = show_v2(entity, field, &includes);
                 Ok(errors::data(shown))
             }
             ([code], "DELETE") => {
                 let field = self.schema.remove(entity, code).ok_or_else(|| errors::missing("Field not found"))?;
-                Ok(errors::data(show_v2(&field, &[])))
+                Ok(errors::data(show_v2(entity, &field, &[])))
             }
             ([code, "options"], "POST" | "PATCH" | "DELETE") => self.options_v2(entity, code, method, body, &at),
             _ => Err(errors::no_method()),

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use crate::sandbox::call::Reply;
 use crate::sandbox::pipedrive::errors;
 use crate::sandbox::pipedrive::options::PipedriveOptions;
-use crate::sandbox::pipedrive::state::Pipedrive;
 
 /// The rolling window.
 const WINDOW: i64 = 2_000;
@@ -124,12 +123,5 @@ impl Limits {
         let mut reply = Standing { limit, remaining, reset: 2, daily, left }.on(errors::too_many());
         reply.status = StatusCode::TOO_MANY_REQUESTS;
         reply
-    }
-}
-
-impl Pipedrive {
-    /// A limit that a script says was hit.
-    pub(crate) fn limited(&self, day_is_spent: bool) -> Reply {
-        self.limits.scripted(&self.options, day_is_spent)
     }
 }

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::call::{Reply, param};
 use crate::sandbox::pipedrive::entity::Entity;
 use crate::sandbox::pipedrive::errors::{self, Answer};
+use crate::sandbox::pipedrive::lead::lead_record;
 use crate::sandbox::pipedrive::read::{known_params, limit, page};
 use crate::sandbox::pipedrive::router::{Ask, id_of};
 use crate::sandbox::pipedrive::state::{Act, Pipedrive, key};
 use crate::sandbox::pipedrive::text;
-use crate::sandbox::pipedrive::v1::lead_record;
 use crate::sandbox::pipedrive::write::{whole, words};
 use crate::sandbox::store::Row;
 

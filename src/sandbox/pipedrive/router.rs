@@ -180,4 +180,9 @@ impl Pipedrive {
         let row = self.tables.get(entity.name, &key(id)).ok_or_else(errors::unknown)?;
         Ok(errors::data(self.show(entity, row, &Extras::default())))
     }
+
+    /// A limit that a script says was hit.
+    pub(crate) fn limited(&self, day_is_spent: bool) -> Reply {
+        self.limits.scripted(&self.options, day_is_spent)
+    }
 }

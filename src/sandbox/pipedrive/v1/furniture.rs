@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use crate::sandbox::call::{Reply, param};
 use crate::sandbox::pipedrive::errors::{self, Answer};
+use crate::sandbox::pipedrive::paging::pages;
 use crate::sandbox::pipedrive::read::Params;
 use crate::sandbox::pipedrive::router::{Ask, id_v1};
 use crate::sandbox::pipedrive::state::{Act, Pipedrive, key};
 use crate::sandbox::pipedrive::text;
-use crate::sandbox::pipedrive::v1::paging::pages;
 use crate::sandbox::pipedrive::write::whole;
 use crate::sandbox::store::Row;
 

@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::call::{Reply, param};
 use crate::sandbox::pipedrive::errors::{self, Answer};
+use crate::sandbox::pipedrive::lead::lead_record;
+use crate::sandbox::pipedrive::paging::{pages, sort};
 use crate::sandbox::pipedrive::read::Params;
 use crate::sandbox::pipedrive::router::Ask;
 use crate::sandbox::pipedrive::state::{Act, Pipedrive};
 use crate::sandbox::pipedrive::text;
-use crate::sandbox::pipedrive::v1::paging::{pages, sort};
 use crate::sandbox::pipedrive::write::whole;
 use crate::sandbox::store::Row;
 
@@ -17,21 +18,6 @@ const SORT: &[&str] =
     &["id", "title", "owner_id", "creator_id", "was_seen", "expected_close_date", "next_activity_id", "add_time", "update_time"];
 
 const COLORS: &[&str] = &["blue", "brown", "dark-gray", "gray", "green", "orange", "pink", "purple", "red", "yellow"];
-
-/// A lead that an API client has just made, without its title and links.
-pub(crate) fn lead_record(id: &str, act: Act, domain: &str) -> Map<String, Value> {
-    let at = text::stamp_millis(act.now);
-    let record = json!({
-        "id": id, "title": null, "owner_id": act.user, "creator_id": act.user, "label_ids": [], "person_id": null, "organization_id": null,
-        "source_name": "API", "origin": "API", "origin_id": null, "channel": null, "channel_id": null, "is_archived": false,
-        "was_seen": false, "value": null, "expected_close_date": null, "next_activity_id": null, "add_time": at, "update_time": at,
-        "visible_to": "3", "cc_email": format!("{domain}+lead{}@pipedrivemail.com", id.get(..8).unwrap_or(id)), "custom_fields": {},
-    });
-    match record {
-        Value::Object(record) => record,
-        _ => Map::new(),
-    }
-}
 
 fn no_lead() -> Reply {
     errors::missing("requested lead not found")

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::pipedrive::entity::Entity;
 use crate::sandbox::pipedrive::errors::{self, Answer};
+use crate::sandbox::pipedrive::paging::{pages, sort};
 use crate::sandbox::pipedrive::router::{Ask, id_v1};
 use crate::sandbox::pipedrive::state::{Act, Pipedrive, key};
-use crate::sandbox::pipedrive::v1::paging::{pages, sort};
 use crate::sandbox::pipedrive::write::whole;
 
 /// v1 name, v2 name.

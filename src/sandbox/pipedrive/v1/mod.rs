@@ -5,10 +5,6 @@ mod leads;
 mod legacy;
 mod merge;
 mod notes;
-mod paging;
 mod recents;
 mod router;
 mod shape;
-
-pub(crate) use leads::lead_record;
-pub(crate) use paging::pages;

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::sandbox::call::{Content, Reply, param};
 use crate::sandbox::pipedrive::errors::{self, Answer};
+use crate::sandbox::pipedrive::paging::{pages, window};
 use crate::sandbox::pipedrive::read::Params;
 use crate::sandbox::pipedrive::state::{Act, Pipedrive};
 use crate::sandbox::pipedrive::text;
-use crate::sandbox::pipedrive::v1::paging::{pages, window};
 
 const ITEMS: &[&str] =
     &["activity", "activityType", "deal", "file", "filter", "note", "person", "organization", "pipeline", "product", "stage", "user"];
@@ -35,7 +35,7 @@ impl Pipedrive {
                     _ if row.fields.contains_key("_merged_into") => Value::Null,
                     "user" => self.user_record(row),
                     "note" => self.note(id.as_i64().unwrap_or(0)),
-                    item => Value::Object(self.v1_record(item, row, false)),
+                    item => Value::Object(self.v1_record(item, row, matches!(item, "organization" | "product"))),
                 };
                 found.push((text::old_stamp(at), json!({"item": item, "id": id, "data": data})));
             }

@@ -62,6 +62,23 @@ impl Pipedrive {
                "owner_id": value(row, "owner_id"), "value": id})
     }
 
+    /// What v1 repeats of the next and the last activity.
+    fn activity_facts(&self, entity: &str, row: &Row, put: &mut dyn FnMut(&str, Value)) {
+        let of = |name: &str| self.derived(entity, row, name).as_i64().and_then(|id| self.tables.get("activity", &key(id)));
+        let (next, last) = (of("next_activity_id"), of("last_activity_id"));
+        let member = |row: Option<&Row>, name: &str| row.map_or(Value::Null, |row| value(row, name));
+        put("next_activity_date", member(next, "due_date"));
+        put("next_activity_time", member(next, "due_time"));
+        put("last_activity_date", member(last, "due_date"));
+        put("last_incoming_mail_time", Value::Null);
+        put("last_outgoing_mail_time", Value::Null);
+        if entity == "deal" {
+            for name in ["subject", "type", "duration", "note"] {
+                put(&format!("next_activity_{name}"), member(next, name));
+            }
+        }
+    }
+
     /// A record in the shape of v1. With `objects` false, links are plain ids, as merges and recents show deals.
     pub(crate) fn v1_record(&self, entity: &str, row: &Row, objects: bool) -> Map<String, Value> {
         let link = |name: &str| whole(&row.fields, name);
@@ -104,6 +121,7 @@ impl Pipedrive {
                 put("picture_id", Value::Null);
                 put("cc_email", json!(self.bcc(entity, 0)));
                 counts(&mut put, entity);
+                self.activity_facts(entity, row, &mut put);
             }
             "organization" => {
                 put("name", plain("name"));
@@ -125,6 +143,7 @@ impl Pipedrive {
                     put(name, plain(name));
                 }
                 counts(&mut put, entity);
+                self.activity_facts(entity, row, &mut put);
                 parts(&mut record, "address", &plain("address"));
             }
             "deal" => {
@@ -164,7 +183,16 @@ impl Pipedrive {
                 put("weighted_value", plain("value"));
                 put("weighted_value_currency", plain("currency"));
                 put("cc_email", json!(self.bcc(entity, link("id").unwrap_or(0))));
+                let worth = format!("{} {}", plain("currency").as_str().unwrap_or_default(), plain("value"));
+                put("formatted_value", json!(worth));
+                put("formatted_weighted_value", json!(worth));
+                put("org_hidden", json!(false));
+                put("person_hidden", json!(false));
+                for name in ["rotten_time", "acv", "arr", "mrr", "acv_currency", "arr_currency", "mrr_currency"] {
+                    put(name, plain(name));
+                }
                 counts(&mut put, entity);
+                self.activity_facts(entity, row, &mut put);
             }
             "activity" => {
                 for name in [
