@@ -57,7 +57,7 @@ async fn stopped() {
     }
 }
 
-/// Sends outbound messages as they become due.
+/// Sends outbound messages and webhooks as they become due.
 #[cfg(feature = "reqwest")]
 async fn post(sandbox: &Sandbox, base: &str) -> String {
     let transport = match crm_sync::http::ReqwestTransport::loopback() {
@@ -66,6 +66,9 @@ async fn post(sandbox: &Sandbox, base: &str) -> String {
     };
     loop {
         if let Err(error) = sandbox.send_outbound(&transport, base).await {
+            return error.to_string();
+        }
+        if let Err(error) = sandbox.send_webhooks(&transport).await {
             return error.to_string();
         }
         if let Err(error) = sandbox.send_pipedrive_webhooks(&transport).await {
@@ -98,7 +101,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         sandbox.pubsub(listener).map_err(|error| error.to_string())?
     };
     #[cfg_attr(not(feature = "sandbox-pubsub"), allow(unused_mut, reason = "only the Pub/Sub face adds to it"))]
-    let mut access = serde_json::json!({"pipedrive": sandbox.pipedrive(&base), "salesforce": sandbox.salesforce(&base)});
+    let mut access = serde_json::json!({"hubspot": sandbox.hubspot(&base), "pipedrive": sandbox.pipedrive(&base), "salesforce": sandbox.salesforce(&base)});
     #[cfg(feature = "sandbox-pubsub")]
     {
         // Clients want the certificate authority as a file.

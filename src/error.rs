@@ -249,6 +249,14 @@ impl Error {
         self
     }
 
+    /// The same error in other words: of this entity, with these fields.
+    #[must_use]
+    pub(crate) fn reworded(mut self, entity: &Entity, fields: Vec<FieldError>) -> Self {
+        self.0.entity = Some(entity.clone());
+        self.0.fields = fields;
+        self
+    }
+
     /// Keeps the HTTP status.
     #[must_use]
     pub fn with_status(mut self, status: http::StatusCode) -> Self {

@@ -74,7 +74,8 @@
 //! | `pipedrive` | the Pipedrive client and adapter (feature `pipedrive`) |
 //! | `salesforce` | the Salesforce client and adapter (feature `salesforce`) |
 //! | `sandbox` | pretend CRMs to test against (feature `sandbox`) |
-//! | `conformance` | test lists for adapters and stores (feature `conformance`) |
+//! | `conformance` | test lists for adapters, queues, stores and transports (feature `conformance`) |
+//! | `guide` | chapters: write an adapter in an afternoon |
 //!
 //! The features are listed in the README, with what each brings.
 
@@ -88,6 +89,8 @@ pub mod conformance;
 pub mod custom;
 pub mod dedup;
 pub mod error;
+#[cfg(all(any(doc, doctest), feature = "conformance", feature = "custom", feature = "yaml"))]
+pub mod guide;
 pub mod host;
 pub mod http;
 #[cfg(feature = "hubspot")]

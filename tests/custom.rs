@@ -147,7 +147,7 @@ fn wrong_definitions_name_the_line() {
             "test.yaml:5:20: [D002] the request does not say which record: {id} occurs nowhere",
         ),
         (
-            "name: x\nbase_url: https://x.io\nentities:\n  a:\n    changes: {since: from}\n".to_owned(),
+            "name: x\nbase_url: https://x.io\nentities:\n  a:\n    search: {}\n    changes: {since: from}\n".to_owned(),
             "changes need to know where a record says when it was changed",
         ),
         ("name: x\n  base_url: y\n".to_owned(), "this is not valid YAML"),

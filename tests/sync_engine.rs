@@ -33,11 +33,15 @@ impl World {
     }
 
     async fn engine(&self, key: Option<&str>) -> Engine {
+        self.engine_with(MAPPING, key).await
+    }
+
+    async fn engine_with(&self, mapping: &str, key: Option<&str>) -> Engine {
         let access = self.sandbox.salesforce(Sandbox::IN_PROCESS_URL);
         let config = SalesforceConfig::with_access_token(&access.instance_url, access.access_token.into()).name("salesforce:test");
         let crm: Arc<dyn CrmAdapter> = Arc::new(Salesforce::new(config, self.sandbox.transport(), self.host.clone()).unwrap());
         let schema = crm.describe(&entity::LEAD).await.unwrap();
-        let set = MappingSet::from_json(MAPPING, "mapping.json").unwrap();
+        let set = MappingSet::from_json(mapping, "mapping.json").unwrap();
         let mapping = Mapping::compile(set.entity("salesforce", "lead").unwrap(), Some(&schema)).unwrap();
         let mut builder = Engine::builder(crm, Arc::clone(&self.store), self.host.clone(), schema, mapping).match_on("Email");
         if let Some(key) = key {
@@ -352,6 +356,22 @@ async fn rows_that_cannot_be_mapped_name_the_field_and_never_the_value() {
     assert!(plan.rows[1].reason.contains("LastName") && !plan.rows[1].reason.contains("secret"), "{}", plan.rows[1].reason);
     assert!(plan.rows[3].reason.contains("more than once"));
     assert!(!format!("{plan}{plan:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn a_record_the_mapping_leaves_out_is_skipped_and_no_failure() {
+    let world = World::new(21);
+    let mapping = r#"{"salesforce": {"lead": {"lastName": "LastName", "company": "Company",
+        "score": {"field": "Marketing_Score__c", "on_error": "skip_record"}}}}"#;
+    let engine = world.engine_with(mapping, Some("External_Id__c")).await;
+    let out = Incoming::new("out", fields(json!({"lastName": "L", "company": "C", "score": "many"})));
+    let kept = Incoming::new("kept", fields(json!({"lastName": "L", "company": "C", "score": 3})));
+    let plan = engine.plan(&[out, kept]).await.unwrap();
+    assert_eq!((plan.rows[0].action, plan.rows[1].action), (Action::Skip, Action::Create));
+    assert!(plan.rows[0].reason.contains("Marketing_Score__c") && !plan.rows[0].reason.contains("many"), "{}", plan.rows[0].reason);
+    let (done, failure) = apply(&engine, &plan).await;
+    assert!(failure.is_none());
+    assert_eq!((created(&done), world.leads()), (1, 1));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::bulk::{BulkOp, BulkOutcome};
 use crate::adapter::capabilities::Capabilities;
+use crate::adapter::job::{JobTerms, JobTicket};
 use crate::adapter::quota::Quota;
 use crate::adapter::write::{WriteOptions, Written};
 use crate::error::{Error, Result};
@@ -146,6 +147,42 @@ pub trait CrmAdapter: Debug + Send + Sync {
             });
         }
         Ok(outcomes)
+    }
+
+    /// Whether writes by `operation` (`update`, `upsert` or `delete`) can be a job of the CRM, and from how many on. `None`, the
+    /// default: never, be it that the CRM has no jobs or that one would not do the same as [`CrmAdapter::bulk`].
+    fn job_terms(&self, entity: &Entity, operation: &str) -> Option<JobTerms> {
+        let _ = (entity, operation);
+        None
+    }
+
+    /// Hands operations of one kind (updates, upserts by one field, or deletions) to the CRM as a job that has not begun: nothing
+    /// is written before [`CrmAdapter::run_job`]. Keep the ticket first, and no crash can make a write happen twice. By default
+    /// unsupported.
+    ///
+    /// # Errors
+    /// None of them has written anything.
+    async fn open_job(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<JobTicket> {
+        let _ = (ops, options);
+        Err(Error::unsupported(format!("{} has no jobs", self.name())).during("open_job").on(entity))
+    }
+
+    /// Waits until the job has ended and gives one outcome per operation, in the order of `ops`, which are known by their id or
+    /// key alone: their fields are not read. Repeatable, in another process too. By default unsupported.
+    ///
+    /// `begin` begins a job that has not begun; without it such a job is given up, and its operations come back as
+    /// [not applied](Error::may_have_applied), for a later plan. An operation the job's answer does not name is an error that
+    /// [may have been applied](Error::may_have_applied).
+    ///
+    /// Unlike the other calls this one takes as long as the job does: it looks at the job's state from time to time, by the
+    /// host's clock. Dropping it leaves the job to run.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::NotFound`] for a job the CRM does not keep any more; otherwise the job goes on, and calling
+    /// again finds it.
+    async fn run_job(&self, entity: &Entity, ticket: &JobTicket, ops: &[BulkOp], begin: bool) -> Result<Vec<BulkOutcome>> {
+        let _ = (ticket, ops, begin);
+        Err(Error::unsupported(format!("{} has no jobs", self.name())).during("run_job").on(entity))
     }
 
     /// One page of changes; the last page's `next` is the place to go on later. By default unsupported.

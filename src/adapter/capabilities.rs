@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub search_with_not: bool,
     /// `search` can sort.
     pub search_with_order: bool,
+    /// `search` tells upper from lower case: it may miss what differs in nothing else.
+    pub search_case_sensitive: bool,
     /// `search` finds a record as soon as it is written.
     pub search_read_your_writes: bool,
     /// Comparisons in one search.
@@ -58,6 +60,7 @@ impl Capabilities {
             search_with_or: false,
             search_with_not: false,
             search_with_order: false,
+            search_case_sensitive: false,
             search_read_your_writes: true,
             search_max_clauses: 0,
             search_max_in: 0,

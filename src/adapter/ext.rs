@@ -6,6 +6,8 @@ use futures_util::stream::{self, BoxStream};
 
 use crate::adapter::api::CrmAdapter;
 use crate::adapter::bulk::{BulkOp, BulkOutcome};
+use crate::adapter::dictionary::Dictionary;
+use crate::adapter::mapped::MappedAdapter;
 use crate::adapter::write::WriteOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Entity, Record};
@@ -14,6 +16,27 @@ use crate::query::Query;
 /// Comforts for every [`CrmAdapter`].
 #[async_trait]
 pub trait CrmAdapterExt: CrmAdapter {
+    /// The same CRM in the host's own words: entities, fields, values, conditions and changes are translated both ways by the
+    /// mappings of `words`, as the original guide's adapter does.
+    ///
+    /// ```
+    /// # use crm_sync::adapter::{CrmAdapter, CrmAdapterExt, Dictionary};
+    /// # use crm_sync::mapping::{Mapping, MappingSet};
+    /// # fn example(crm: impl CrmAdapter) -> crm_sync::error::Result<()> {
+    /// let set = MappingSet::from_json(r#"{"salesforce": {"lead": {"lastName": "LastName", "company": "Company"}}}"#, "mapping.json")?;
+    /// let lead = Mapping::compile(set.require("salesforce", "lead")?, None)?;
+    /// // `lead` with `lastName` here is `Lead` with `LastName` there.
+    /// let crm = crm.mapped(Dictionary::new().entity("Lead", lead));
+    /// # let _ = crm;
+    /// # Ok(()) }
+    /// ```
+    fn mapped(self, words: impl Into<Dictionary>) -> MappedAdapter<Self>
+    where
+        Self: Sized,
+    {
+        MappedAdapter::new(self, words.into())
+    }
+
     /// All pages of a search, one record after the other; one call per page, made when the page is needed.
     ///
     /// An error ends the stream.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::adapter::api::{Association, ChangeFeed, CrmAdapter, Identity};
 use crate::adapter::bulk::{BulkOp, BulkOutcome};
 use crate::adapter::capabilities::Capabilities;
+use crate::adapter::job::{JobTerms, JobTicket};
 use crate::adapter::quota::Quota;
 use crate::adapter::write::{WriteOptions, Written};
 use crate::error::Result;
@@ -56,6 +57,18 @@ macro_rules! forward {
 
             async fn bulk(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<Vec<BulkOutcome>> {
                 (**self).bulk(entity, ops, options).await
+            }
+
+            fn job_terms(&self, entity: &Entity, operation: &str) -> Option<JobTerms> {
+                (**self).job_terms(entity, operation)
+            }
+
+            async fn open_job(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<JobTicket> {
+                (**self).open_job(entity, ops, options).await
+            }
+
+            async fn run_job(&self, entity: &Entity, ticket: &JobTicket, ops: &[BulkOp], begin: bool) -> Result<Vec<BulkOutcome>> {
+                (**self).run_job(entity, ticket, ops, begin).await
             }
 
             async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {

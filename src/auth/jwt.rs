@@ -76,14 +76,19 @@ impl JwtBearer {
         let claims =
             Claims { iss: &self.issuer, sub: &self.subject, aud: &self.audience, exp: expires.as_second(), jti: self.host.new_id() };
         let claims = serde_json::to_vec(&claims).map_err(|_| Error::internal("the claims of an assertion do not serialise"))?;
-        let mut text = URL_SAFE_NO_PAD.encode(br#"{"alg":"RS256","typ":"JWT"}"#);
-        text.push('.');
-        text.push_str(&URL_SAFE_NO_PAD.encode(claims));
-        let signature = self.signer.sign(text.as_bytes()).await?;
-        text.push('.');
-        text.push_str(&URL_SAFE_NO_PAD.encode(signature));
-        Ok(SecretString::from(text))
+        compact(br#"{"alg":"RS256","typ":"JWT"}"#, &claims, &*self.signer).await
     }
+}
+
+/// Header and claims as one signed text (RFC 7515, compact serialisation).
+pub(crate) async fn compact(header: &[u8], claims: &[u8], signer: &dyn Signer) -> Result<SecretString> {
+    let mut text = URL_SAFE_NO_PAD.encode(header);
+    text.push('.');
+    text.push_str(&URL_SAFE_NO_PAD.encode(claims));
+    let signature = signer.sign(text.as_bytes()).await?;
+    text.push('.');
+    text.push_str(&URL_SAFE_NO_PAD.encode(signature));
+    Ok(SecretString::from(text))
 }
 
 #[async_trait]

@@ -12,6 +12,8 @@ mod rsa;
 mod token;
 
 pub use cache::{CachedToken, MemoryTokenCache, StoredToken, TokenCache};
+#[cfg(feature = "custom")]
+pub(crate) use jwt::compact;
 pub use jwt::{JwtBearer, Signer};
 pub use manage::Introspection;
 pub use oauth::{Authorization, OAuthClient, OAuthGrant, pkce_challenge};

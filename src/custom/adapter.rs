@@ -1,8 +1,8 @@
 //! The adapter that follows a definition.
 //!
-//! Cost in HTTP requests: one per call, with these exceptions. An update of style `replace` reads the record first; an expired
-//! token adds its renewal and the repeat; `bulk` is one request per run of up to `batch.max` writes the batch takes, and one per
-//! write otherwise.
+//! Cost in HTTP requests: one per call, with these exceptions. An update of style `replace` reads the record first, a write with
+//! `reread` reads it afterwards; fields that live in related records cost what their module says; an expired token adds its
+//! renewal and the repeat; `bulk` is one request per run of up to `batch.max` writes the batch takes, and one per write otherwise.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use crate::adapter::{Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, WriteOptions, Written};
 use crate::custom::connection::Custom;
+use crate::custom::definition::ValueType;
 use crate::custom::dialect::accepts;
 use crate::custom::filter::Wire;
-use crate::custom::operation::{WriteOp, WriteStyle};
+use crate::custom::operation::WriteOp;
 use crate::custom::request::Draft;
-use crate::custom::writing::{Sending, merged};
+use crate::custom::writing::Sending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
 use crate::query::{Page, Query};
@@ -75,77 +76,28 @@ impl CrmAdapter for Custom {
 
     async fn create(&self, entity: &Entity, fields: &Fields, options: &WriteOptions) -> Result<Written> {
         let spec = self.spec(entity)?;
-        let Some(op) = &spec.create else { return Err(self.lacks("create a record", "create", entity)) };
-        let sending = Sending {
-            operation: "create",
-            entity,
-            spec,
-            op,
-            method: op.method.as_deref().unwrap_or("POST"),
-            path: op.path.as_deref().or(spec.path.as_deref()).unwrap_or("/{entity}"),
-            record: Some(self.body_of(entity, spec, fields, options)?),
-            names: self.shared.names().with("entity", entity.as_str()),
-            options,
-        };
-        let answer = self.write(sending).await?;
-        Ok(self.written(spec, op, &answer, None).map_err(|error| error.during("create").on(entity))?.created(true))
+        let (own, related) = spec.apart(fields);
+        let written = self.create_own(entity, spec, &own, options).await?;
+        self.attach(entity, &written, related).await?;
+        Ok(written)
     }
 
     async fn update(&self, entity: &Entity, id: &RecordId, fields: &Fields, options: &WriteOptions) -> Result<Written> {
         let spec = self.spec(entity)?;
-        let Some(op) = &spec.update else { return Err(self.lacks("update a record", "update", entity)) };
-        let mut options = options.clone();
-        let mut record = self.body_of(entity, spec, fields, &options)?;
-        if op.style == WriteStyle::Replace {
-            let found = self.read_raw("update", entity, id, &[]).await?;
-            let gone = || Error::new(ErrorKind::NotFound, "there is no such record").during("update").on(entity).record_id(id);
-            let (before, raw) = found.ok_or_else(gone)?;
-            record = merged(raw, record);
-            let conditional = spec.version.as_ref().is_some_and(|version| version.etag || version.quoted);
-            if options.if_version.is_none() && conditional {
-                // What was read is what is replaced: whoever writes in between is not overwritten.
-                options.if_version = before.version;
-            }
+        let (own, related) = spec.apart(fields);
+        let elsewhere_only = own.is_empty() && !related.is_empty() && options.if_version.is_none();
+        let written =
+            if elsewhere_only { Written::new(id.clone()).created(false) } else { self.update_own(entity, spec, id, &own, options).await? };
+        for (related, value) in related {
+            self.relate(entity, id, related, value).await?;
         }
-        let base = spec.path.as_deref().unwrap_or("/{entity}");
-        let path = op.path.clone().unwrap_or_else(|| format!("{base}/{{id}}"));
-        let usual = if op.style == WriteStyle::Replace { "PUT" } else { "PATCH" };
-        let sending = Sending {
-            operation: "update",
-            entity,
-            spec,
-            op,
-            method: op.method.as_deref().unwrap_or(usual),
-            path: &path,
-            record: Some(record),
-            names: self.shared.names().with("entity", entity.as_str()).with("id", id.as_str()),
-            options: &options,
-        };
-        let answer = self.write(sending).await.map_err(|error| error.record_id(id))?;
-        Ok(self.written(spec, op, &answer, Some(id.as_str()))?.created(false))
+        Ok(written)
     }
 
     async fn delete(&self, entity: &Entity, id: &RecordId, options: &WriteOptions) -> Result<()> {
         let spec = self.spec(entity)?;
-        let Some(op) = &spec.delete else { return Err(self.lacks("delete a record", "delete", entity)) };
-        let base = spec.path.as_deref().unwrap_or("/{entity}");
-        let path = op.path.clone().unwrap_or_else(|| format!("{base}/{{id}}"));
-        let sending = Sending {
-            operation: "delete",
-            entity,
-            spec,
-            op,
-            method: op.method.as_deref().unwrap_or("DELETE"),
-            path: &path,
-            record: None,
-            names: self.shared.names().with("entity", entity.as_str()).with("id", id.as_str()),
-            options,
-        };
-        match self.write(sending).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error.record_id(id)),
-        }
+        self.delete_own(entity, spec, id, options).await?;
+        self.detach(spec, id).await.map_err(|error| error.during("delete").on(entity).record_id(id))
     }
 
     async fn get(&self, entity: &Entity, id: &RecordId, select: &[String]) -> Result<Option<Record>> {
@@ -165,6 +117,10 @@ impl CrmAdapter for Custom {
             let text = format!("the definition does not name {} as a key that identifies a record", key.field);
             return Err(Error::config(text).during("upsert").on(entity));
         }
+        if let Some(name) = fields.names().find(|name| spec.related.contains_key(*name)) {
+            let text = format!("the field {name} lives in a related record: an upsert cannot set it, an update can");
+            return Err(Error::unsupported(text).during("upsert").on(entity));
+        }
         let base = spec.path.as_deref().unwrap_or("/{entity}");
         let path = op.path.clone().unwrap_or_else(|| format!("{base}/{{key}}"));
         let field = spec.name(&key.field);
@@ -179,7 +135,7 @@ impl CrmAdapter for Custom {
             op,
             method: op.method.as_deref().unwrap_or("PUT"),
             path: &path,
-            record: Some(self.body_of(entity, spec, &sent, options)?),
+            record: Some(self.body_of(entity, spec, &sent, options).map_err(|error| error.during("upsert"))?),
             names: self.shared.names().with("entity", entity.as_str()).with("key", &key.value).with("field", &field),
             options,
         };
@@ -201,8 +157,13 @@ impl CrmAdapter for Custom {
         outcome.map_err(|error| error.during("changes").on(&feed.entity))
     }
 
-    /// Sets the reference field `relation` of `from` to `to`.
+    /// Sets the field `relation` of `from`, which the definition calls a reference, to `to`.
     async fn associate(&self, link: &Association) -> Result<()> {
+        let spec = self.spec(&link.from.0)?;
+        if spec.update.is_none() || spec.fields.get(&link.relation).is_none_or(|field| field.kind != ValueType::Reference) {
+            let what = format!("tie records by {:?}, which is no reference field", link.relation);
+            return Err(self.lacks(&what, "associate", &link.from.0));
+        }
         let fields: Fields = [(link.relation.as_str(), link.to.1.as_str())].into_iter().collect();
         self.update(&link.from.0, &link.from.1, &fields, &WriteOptions::new()).await.map(drop)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::custom::jwt::JwtSpec;
 use crate::custom::operation::BodyEncoding;
 use crate::custom::pointer::Paths;
 
@@ -41,6 +42,14 @@ pub enum AuthSpec {
         /// The name of the secret.
         secret: String,
     },
+    /// A token signed here, anew before the last one ends.
+    Jwt {
+        /// What it says, and who signs it.
+        sign: JwtSpec,
+        /// Where the token goes. Default: `Authorization: Bearer`.
+        #[serde(default)]
+        inject: Option<Inject>,
+    },
     /// Nobody asks.
     #[default]
     None,
@@ -58,6 +67,9 @@ pub enum AuthSpec {
         /// The name of the secret with the first refresh token.
         #[serde(default)]
         refresh_token: Option<String>,
+        /// What is signed, for the grant `jwt_bearer`.
+        #[serde(default)]
+        assertion: Option<JwtSpec>,
         /// What is asked for.
         #[serde(default)]
         scopes: Vec<String>,
@@ -115,6 +127,8 @@ pub struct Inject {
 pub enum TokenGrant {
     /// The application itself.
     ClientCredentials,
+    /// A signed assertion (RFC 7523).
+    JwtBearer,
     /// A refresh token, which may rotate.
     RefreshToken,
 }
@@ -244,7 +258,11 @@ impl AuthSpec {
             Self::ApiKey { secret, .. } | Self::Bearer { secret } => vec![secret],
             Self::Basic { secret, .. } => secret.iter().map(String::as_str).collect(),
             Self::None => Vec::new(),
-            Self::Oauth2 { client_secret, refresh_token, .. } => client_secret.iter().chain(refresh_token).map(String::as_str).collect(),
+            Self::Jwt { sign, .. } => sign.secret.iter().map(String::as_str).collect(),
+            Self::Oauth2 { client_secret, refresh_token, assertion, .. } => {
+                let key = assertion.as_ref().and_then(|sign| sign.secret.as_ref());
+                client_secret.iter().chain(refresh_token).chain(key).map(String::as_str).collect()
+            }
             Self::Session { login, refresh, .. } => {
                 let mut found = Vec::new();
                 in_request(login, &mut found);
@@ -262,13 +280,22 @@ impl AuthSpec {
             Self::ApiKey { header, query, prefix, .. } => {
                 Some(Inject { header: header.clone(), query: query.clone(), prefix: prefix.clone() })
             }
-            Self::Oauth2 { inject, .. } | Self::Session { inject, .. } => inject.clone(),
+            Self::Jwt { inject, .. } | Self::Oauth2 { inject, .. } | Self::Session { inject, .. } => inject.clone(),
             _ => None,
         }
     }
 
     /// True if a refused token can be replaced without a person.
     pub(super) fn renewable(&self) -> bool {
-        matches!(self, Self::Oauth2 { .. } | Self::Session { .. })
+        matches!(self, Self::Jwt { .. } | Self::Oauth2 { .. } | Self::Session { .. })
+    }
+
+    /// What has to be signed.
+    pub(super) fn signed(&self) -> Option<&JwtSpec> {
+        match self {
+            Self::Jwt { sign, .. } => Some(sign),
+            Self::Oauth2 { assertion, .. } => assertion.as_ref(),
+            _ => None,
+        }
     }
 }

@@ -24,7 +24,7 @@ impl Custom {
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut rest = ops;
         while let Some(first) = rest.first() {
-            let batch = spec.batch.as_ref().filter(|batch| takes(batch, first) && options.if_version.is_none());
+            let batch = spec.batch.as_ref().filter(|batch| takes(batch, first) && options.if_version.is_none() && spec.related.is_empty());
             let Some(batch) = batch else {
                 outcomes.push(self.single(entity, first, options).await);
                 rest = rest.get(1..).unwrap_or_default();
@@ -147,6 +147,14 @@ impl Custom {
         }
         let path = format!("{}{}", self.shared.base.path().trim_end_matches('/'), self.shared.path(&path, &names)?);
         let body = if matches!(op, BulkOp::Delete { .. }) { Value::Null } else { wrapped(spec, record.clone())? };
+        let bodiless;
+        let template = if matches!(op, BulkOp::Delete { .. }) {
+            // A null where a body goes is not the same as none.
+            bodiless = without_body(template);
+            &bodiless
+        } else {
+            template
+        };
         let number = Value::from(at);
         let values = BTreeMap::from([("record", &record), ("body", &body), ("index", &number)]);
         fill(template, &names.with("path", &path), &values)
@@ -297,6 +305,17 @@ fn usual_type(told: &str) -> Option<ValueType> {
         "string" | "text" | "textarea" | "varchar" => ValueType::Text,
         _ => return None,
     })
+}
+
+/// A template without the members that hold nothing but a body or a record.
+fn without_body(template: &Value) -> Value {
+    match template {
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(_, value)| !matches!(value.as_str(), Some("{body}" | "{record}")));
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_body(value))).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 fn takes(batch: &BatchSpec, op: &BulkOp) -> bool {

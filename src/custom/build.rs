@@ -8,12 +8,13 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::adapter::Capabilities;
-use crate::auth::{Renewable, StaticToken, TokenCache, TokenSource};
+use crate::auth::{Renewable, Signer, StaticToken, TokenCache, TokenSource};
 use crate::custom::auth::AuthSpec;
 use crate::custom::connection::Custom;
-use crate::custom::definition::{Definition, EntitySpec};
+use crate::custom::definition::{Definition, EntitySpec, ValueType};
 use crate::custom::exchange::DefinedExchange;
 use crate::custom::hooks::{Hooks, NoHooks};
+use crate::custom::jwt::Minter;
 use crate::custom::shared::Shared;
 use crate::custom::template::{Names, Template};
 use crate::custom::validate::resolve;
@@ -30,6 +31,7 @@ pub struct CustomBuilder {
     variables: BTreeMap<String, String>,
     secrets: BTreeMap<String, SecretString>,
     cache: Option<Arc<dyn TokenCache>>,
+    signer: Option<Arc<dyn Signer>>,
     hooks: Arc<dyn Hooks>,
 }
 
@@ -49,7 +51,8 @@ impl Custom {
 
 impl CustomBuilder {
     fn new(definition: Definition, transport: Arc<dyn HttpTransport>, host: Host) -> Self {
-        Self { definition, transport, host, variables: BTreeMap::new(), secrets: BTreeMap::new(), cache: None, hooks: Arc::new(NoHooks) }
+        let (variables, secrets) = (BTreeMap::new(), BTreeMap::new());
+        Self { definition, transport, host, variables, secrets, cache: None, signer: None, hooks: Arc::new(NoHooks) }
     }
 
     /// What a variable stands for, instead of what the definition says.
@@ -73,6 +76,13 @@ impl CustomBuilder {
         self
     }
 
+    /// Who signs tokens (RS256), if the key is not a secret given here: a key management service, say.
+    #[must_use]
+    pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
+        self.signer = Some(signer);
+        self
+    }
+
     /// Code of the host's own.
     #[must_use]
     pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
@@ -85,7 +95,7 @@ impl CustomBuilder {
     /// # Errors
     /// [`crate::error::ErrorKind::Config`] naming a secret or variable that is missing, or one the definition does not know.
     pub fn build(self) -> Result<Custom> {
-        let Self { definition, transport, host, variables, secrets, cache, hooks } = self;
+        let Self { definition, transport, host, variables, secrets, cache, signer, hooks } = self;
         let wanted = definition.auth.secrets();
         let hook = definition.webhook.as_ref().and_then(|webhook| webhook.secret.as_deref());
         if let Some(missing) = wanted.iter().find(|name| !secrets.contains_key(**name)) {
@@ -110,8 +120,10 @@ impl CustomBuilder {
             AuthSpec::ApiKey { secret, .. } | AuthSpec::Bearer { secret } => fixed(secrets.get(secret)),
             AuthSpec::Basic { secret, .. } => fixed(secret.as_ref().and_then(|name| secrets.get(name))),
             AuthSpec::None => fixed(None),
-            AuthSpec::Oauth2 { .. } | AuthSpec::Session { .. } => {
-                let exchange = DefinedExchange::new(&definition, &variables, &secrets, base.clone(), Arc::clone(&transport), host.clone())?;
+            AuthSpec::Jwt { .. } | AuthSpec::Oauth2 { .. } | AuthSpec::Session { .. } => {
+                let minter = definition.auth.signed().map(|spec| Minter::new(spec, &secrets, signer.as_ref())).transpose()?;
+                let (root, through) = (base.clone(), Arc::clone(&transport));
+                let exchange = DefinedExchange::new(&definition, &variables, &secrets, minter, root, through, host.clone())?;
                 match cache {
                     Some(cache) => Arc::new(Renewable::new(Arc::new(exchange), cache, key, host.clone())),
                     None => Arc::new(Renewable::in_memory(Arc::new(exchange), key, host.clone())),
@@ -191,6 +203,7 @@ fn capabilities(definition: &Definition) -> Capabilities {
     can.search_with_or = can.search && filters.iter().all(|search| search.filter.or.is_some());
     can.search_with_not = can.search && filters.iter().all(|search| search.filter.not.is_some());
     can.search_with_order = can.search && filters.iter().all(|search| search.sort.is_some());
+    can.search_case_sensitive = filters.iter().any(|search| search.filter.case_sensitive);
     can.search_read_your_writes = filters.iter().all(|search| search.reads_own_writes.unwrap_or(true));
     can.search_max_in = filters.iter().filter_map(|search| search.filter.max_in).min().unwrap_or(0);
     can.create = every(&|entity| entity.create.is_some());
@@ -202,7 +215,9 @@ fn capabilities(definition: &Definition) -> Capabilities {
     can.bulk = every(&|entity| entity.batch.is_some());
     can.bulk_max_ops = entities.iter().filter_map(|entity| entity.batch.as_ref().map(|batch| batch.max)).min().unwrap_or(0);
     can.changes = every(&|entity| entity.changes.is_some());
-    can.changes_with_deletes = every(&|entity| entity.changes.as_ref().is_some_and(|changes| changes.deletes));
+    can.changes_with_deletes = every(&|entity| entity.changes.as_ref().is_some_and(|changes| changes.deletes || changes.removed.is_some()));
+    let refers = |entity: &EntitySpec| entity.fields.values().any(|field| field.kind == ValueType::Reference);
+    can.associate = every(&|entity| entity.update.is_some() && refers(entity));
     can.describe = every(&|entity| entity.schema.is_some() || !entity.fields.is_empty());
     can
 }

@@ -20,6 +20,9 @@ impl EntitySpec {
             if spec.is_some_and(|spec| spec.read_only) || (spec.is_none() && name == self.id_name() && !self.client_id) {
                 continue;
             }
+            if self.strict && spec.is_none() && name != self.id_name() {
+                return Err(refused(entity, name, "the definition names no such field"));
+            }
             let wire = match spec {
                 Some(spec) => spec.encode(value).map_err(|reason| refused(entity, name, reason))?,
                 None => value.clone(),
@@ -74,6 +77,9 @@ impl Wire for EntitySpec {
         match self.fields.get(field) {
             Some(spec) => {
                 spec.encode(value).map_err(|reason| Error::config(format!("the field {field} cannot be compared with that: {reason}")))
+            }
+            None if self.strict && field != self.id_name() => {
+                Err(Error::config(format!("the field {field} cannot be compared: the definition names no such field")))
             }
             None => Ok(value.clone()),
         }

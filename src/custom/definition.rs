@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::custom::auth::AuthSpec;
 use crate::custom::operation::{BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, WriteOp};
 use crate::custom::pointer::Paths;
+use crate::custom::relation::RelatedSpec;
 use crate::custom::wire::WireFormat;
 use crate::webhook::JsonEvents;
 
@@ -120,6 +121,11 @@ pub struct EntitySpec {
     pub encoding: BodyEncoding,
     /// What is known of fields; others go through as they are.
     pub fields: BTreeMap<String, FieldSpec>,
+    /// Only the fields named under `fields` exist: a write or a condition with another one is refused before anything is sent,
+    /// for APIs that would take any name.
+    pub strict: bool,
+    /// Fields that live in records of another entity.
+    pub related: BTreeMap<String, RelatedSpec>,
     /// Lists and searches.
     pub search: Option<SearchOp>,
     /// Reads one record by its id. Default: GET of `{path}/{id}`, if there is an `update` or a `delete`.
@@ -379,6 +385,9 @@ pub struct RateSpec {
     pub remaining: Option<String>,
     /// How long a window lasts, in seconds.
     pub window: Option<u64>,
+    /// The header that says when the window ends: seconds from now, an HTTP date, or seconds since 1970. When nothing is left,
+    /// no request is sent before it.
+    pub reset: Option<String>,
     /// A header that asks for a pause of so many seconds although the request was answered.
     pub backoff: Option<String>,
     /// The header with the wait of a refused request. Default: `Retry-After`.

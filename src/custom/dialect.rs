@@ -232,6 +232,12 @@ impl Dialect for DefinedDialect {
             window.window = rate.window.map(Duration::from_secs);
             self.shared.observed(window);
         }
+        let reset = rate.reset.as_deref().and_then(|name| headers.get(name)?.to_str().ok());
+        if let (Some(0), Some(text)) = (number(&rate.remaining), reset)
+            && let Some(wait) = delay(text, false, self.shared.host.now())
+        {
+            self.shared.pause_until(self.shared.host.monotonic().saturating_add(wait.min(Duration::from_secs(3600))));
+        }
         if let Some(seconds) = number(&rate.backoff) {
             let until = self.shared.host.monotonic().saturating_add(Duration::from_secs(seconds.min(3600)));
             self.shared.pause_until(until);

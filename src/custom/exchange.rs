@@ -21,6 +21,7 @@ use crate::auth::{Exchange, StoredToken};
 use crate::custom::auth::{AuthSpec, Expiry, Placement, TokenAnswer, TokenGrant, TokenRequest};
 use crate::custom::definition::Definition;
 use crate::custom::filter::said;
+use crate::custom::jwt::Minter;
 use crate::custom::operation::BodyEncoding;
 use crate::custom::pointer::plain;
 use crate::custom::template::{Names, Template, fill};
@@ -36,6 +37,7 @@ pub(super) struct DefinedExchange {
     auth: AuthSpec,
     variables: BTreeMap<String, String>,
     secrets: BTreeMap<String, SecretString>,
+    minter: Option<Minter>,
     base: Url,
     transport: Arc<dyn HttpTransport>,
     host: Host,
@@ -53,12 +55,13 @@ impl DefinedExchange {
         definition: &Definition,
         variables: &BTreeMap<String, String>,
         secrets: &BTreeMap<String, SecretString>,
+        minter: Option<Minter>,
         base: Url,
         transport: Arc<dyn HttpTransport>,
         host: Host,
     ) -> Result<Self> {
-        let exchange =
-            Self { auth: definition.auth.clone(), variables: variables.clone(), secrets: secrets.clone(), base, transport, host };
+        let (auth, variables, secrets) = (definition.auth.clone(), variables.clone(), secrets.clone());
+        let exchange = Self { auth, variables, secrets, minter, base, transport, host };
         if let AuthSpec::Oauth2 { token_url, .. } = &exchange.auth {
             exchange.token_url(token_url)?;
         }
@@ -89,7 +92,7 @@ impl DefinedExchange {
         secret.ok_or_else(|| Error::config(format!("the secret {name:?} that the definition names was not given")))
     }
 
-    fn oauth(&self, newest: Option<&SecretString>) -> Result<Request<Bytes>> {
+    fn oauth(&self, newest: Option<&SecretString>, assertion: Option<&SecretString>) -> Result<Request<Bytes>> {
         let AuthSpec::Oauth2 {
             token_url, grant, client_id, client_secret, refresh_token, scopes, scope_separator, placement, extra, ..
         } = &self.auth
@@ -103,6 +106,11 @@ impl DefinedExchange {
         let mut form = Serializer::new(String::new());
         match grant {
             TokenGrant::ClientCredentials => form.append_pair("grant_type", "client_credentials"),
+            TokenGrant::JwtBearer => {
+                let assertion = assertion.ok_or_else(|| Error::internal("a JWT grant without an assertion"))?;
+                form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+                    .append_pair("assertion", assertion.expose_secret())
+            }
             TokenGrant::RefreshToken => {
                 let initial = refresh_token.as_deref().map(|name| self.secret(name)).transpose()?;
                 let token = newest.map(|token| token.expose_secret()).or(initial);
@@ -175,6 +183,11 @@ impl DefinedExchange {
         request(method, &url, headers, body)
     }
 
+    async fn minted(&self) -> Result<(SecretString, Timestamp)> {
+        let minter = self.minter.as_ref().ok_or_else(|| Error::internal("a signed token without a signer"))?;
+        minter.mint(&self.names(), &self.host).await
+    }
+
     async fn ask(&self, request: Request<Bytes>, answer: &TokenAnswer) -> Result<StoredToken> {
         let unknown = |error: HttpError| {
             let sent = error.may_have_executed();
@@ -226,7 +239,22 @@ impl DefinedExchange {
 impl Exchange for DefinedExchange {
     async fn exchange(&self, refresh_token: Option<&SecretString>) -> Result<StoredToken> {
         match &self.auth {
-            AuthSpec::Oauth2 { answer, .. } => self.ask(self.oauth(refresh_token)?, answer).await,
+            AuthSpec::Jwt { .. } => {
+                let (token, ends) = self.minted().await?;
+                Ok(StoredToken {
+                    access_token: token.expose_secret().to_owned(),
+                    refresh_token: None,
+                    instance_url: None,
+                    issued_at: Some(self.host.now()),
+                    expires_at: Some(ends),
+                })
+            }
+            AuthSpec::Oauth2 { answer, grant: TokenGrant::JwtBearer, .. } => {
+                let (assertion, _) = self.minted().await?;
+                // Nothing is used up by it: a lost answer is asked for again with a new assertion.
+                self.ask(self.oauth(None, Some(&assertion))?, answer).await.map_err(Error::not_applied)
+            }
+            AuthSpec::Oauth2 { answer, .. } => self.ask(self.oauth(refresh_token, None)?, answer).await,
             AuthSpec::Session { login, refresh, answer, .. } => {
                 if let (Some(refresh), Some(token)) = (refresh, refresh_token) {
                     match self.ask(self.session(refresh, Some(token))?, answer).await {

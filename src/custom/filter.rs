@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::custom::pointer::plain;
 use crate::custom::template::{Names, Template, fill};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Criteria, Operator};
 
 /// How conditions are said.
@@ -26,7 +26,9 @@ pub struct FilterSpec {
     pub base64: bool,
     /// How each operator is said. `params`: the name of the parameter (`{field}`, `{field}_gte`, `min_{field}`,
     /// `filter[{field}][_eq]`), or `{"name": …, "value": …}`; `json`: a piece of JSON with `{field}` and `{value}`; `query`: a text
-    /// with `{field}` and `{value}`. An operator that is missing cannot be said.
+    /// with `{field}` and `{value}`, or `{literal}`, which puts texts in quotes and leaves numbers and booleans bare. An operator
+    /// that is missing cannot be said.
+    #[cfg_attr(feature = "json-schema", schemars(schema_with = "operators"))]
     pub operators: BTreeMap<OperatorName, Value>,
     /// How parts are tied by AND. `params` always can.
     pub and: Option<Combine>,
@@ -34,14 +36,29 @@ pub struct FilterSpec {
     pub or: Option<Combine>,
     /// How a part is turned around: a template with `{part}`.
     pub not: Option<Value>,
-    /// Characters of a value that need a backslash before them in a `query`. Default: `"` and `\`.
+    /// Characters of a value that need `escape_with` before them in a `query`. Default: the quote and `\`.
     pub escape: Option<String>,
+    /// What is put before them. Default: `\`; a doubled quote is `'` here and under `escape`.
+    pub escape_with: Option<String>,
+    /// The quote around texts of a `{literal}`. Default: `"`.
+    pub quote: Option<String>,
+    /// Values of `params` are written as JSON, texts in quotes: for APIs that would read a number into a text of digits.
+    pub json_values: bool,
+    /// The API tells upper from lower case. Said in [`Capabilities::search_case_sensitive`](crate::adapter::Capabilities::search_case_sensitive).
+    pub case_sensitive: bool,
     /// Values of an IN list are joined by this; without it the parameter is repeated. Default: a comma.
     pub join: Option<String>,
     /// The API finds more than was asked for (a fuzzy search): what comes back is compared once more here.
     pub recheck: bool,
     /// The most values in one IN list.
     pub max_in: Option<usize>,
+}
+
+/// The keys of a map are checked by editors too.
+#[cfg(feature = "json-schema")]
+fn operators(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let names = generator.subschema_for::<OperatorName>();
+    schemars::json_schema!({"type": "object", "propertyNames": names})
 }
 
 /// The form of conditions.
@@ -130,6 +147,40 @@ pub(super) trait Wire {
 }
 
 impl FilterSpec {
+    /// The same condition with several `=` and IN of one field as one; `None` if nothing can match it. Most APIs cannot be asked
+    /// for the same field twice.
+    pub(super) fn simplified(&self, criteria: &Criteria) -> Option<Criteria> {
+        let Criteria::All(parts) = criteria else { return Some(criteria.clone()) };
+        let same = |a: &Value, b: &Value| match (a, b) {
+            (Value::String(a), Value::String(b)) if !self.case_sensitive => a.to_lowercase() == b.to_lowercase(),
+            (a, b) => a == b || plain(a).is_some_and(|text| plain(b) == Some(text)),
+        };
+        let mut kept: Vec<Criteria> = Vec::with_capacity(parts.len());
+        let mut lists: Vec<(&str, Vec<Value>)> = Vec::new();
+        for part in parts {
+            let (field, values) = match part {
+                Criteria::Compare { field, op: Operator::Eq, value } => (field.as_str(), std::slice::from_ref(value)),
+                Criteria::In { field, values } => (field.as_str(), values.as_slice()),
+                other => {
+                    kept.push(other.clone());
+                    continue;
+                }
+            };
+            match lists.iter_mut().find(|(known, _)| *known == field) {
+                Some((_, known)) => known.retain(|value| values.iter().any(|other| same(value, other))),
+                None => lists.push((field, values.to_vec())),
+            }
+        }
+        for (field, mut values) in lists {
+            match values.len() {
+                0 => return None,
+                1 => kept.push(Criteria::eq(field, values.swap_remove(0))),
+                _ => kept.push(Criteria::In { field: field.to_owned(), values }),
+            }
+        }
+        Some(if let [_] = kept.as_slice() { kept.swap_remove(0) } else { Criteria::All(kept) })
+    }
+
     /// The operators, in words.
     pub(super) fn lower(&self, criteria: &Criteria, wire: &dyn Wire, post: bool) -> Result<Lowered> {
         let parts: Vec<&Criteria> = match criteria {
@@ -143,17 +194,28 @@ impl FilterSpec {
             FilterStyle::Params => {
                 for part in parts {
                     match self.params(part, wire)? {
-                        Some(params) => lowered.params.extend(params),
-                        None => rest.push(part.clone()),
+                        // A parameter that stands twice means OR to some servers, and the last one alone to others.
+                        Some(params) if !params.iter().any(|(name, _)| lowered.params.iter().any(|(known, _)| known == name)) => {
+                            lowered.params.extend(params);
+                        }
+                        _ => rest.push(part.clone()),
                     }
                 }
             }
             FilterStyle::Json => {
-                let mut said = Vec::new();
+                let mut said: Vec<Value> = Vec::new();
                 for part in parts {
-                    match self.json(part, wire)? {
-                        Some(piece) if said.is_empty() || self.and.is_some() => said.push(piece),
-                        _ => rest.push(part.clone()),
+                    let Some(piece) = self.json(part, wire)?.filter(|_| said.is_empty() || self.and.is_some()) else {
+                        rest.push(part.clone());
+                        continue;
+                    };
+                    let mut more = said.clone();
+                    more.push(piece);
+                    match self.tie(more.clone(), self.and.as_ref()) {
+                        Ok(_) => said = more,
+                        // Pieces that do not lie beside each other in one object.
+                        Err(error) if error.kind() == ErrorKind::Unsupported => rest.push(part.clone()),
+                        Err(error) => return Err(error),
                     }
                 }
                 if let Some(document) = self.tie(said, self.and.as_ref())? {
@@ -209,7 +271,7 @@ impl FilterSpec {
             Ok((plain_text(name, &names)?, plain_text(text, &names)?))
         };
         if clause.op == OperatorName::In {
-            let values = clause.values.iter().map(|value| said(&wire.value(clause.field, value)?)).collect::<Result<Vec<_>>>()?;
+            let values = clause.values.iter().map(|value| self.said(&wire.value(clause.field, value)?)).collect::<Result<Vec<_>>>()?;
             return Ok(Some(match self.join.as_deref().unwrap_or(",") {
                 "" => values.iter().map(|value| of(value)).collect::<Result<_>>()?,
                 join => {
@@ -221,7 +283,7 @@ impl FilterSpec {
                 }
             }));
         }
-        let value = clause.values.first().map(|value| said(&wire.value(clause.field, value)?)).transpose()?.unwrap_or_default();
+        let value = clause.values.first().map(|value| self.said(&wire.value(clause.field, value)?)).transpose()?.unwrap_or_default();
         Ok(Some(vec![of(&value)?]))
     }
 
@@ -302,39 +364,64 @@ impl FilterSpec {
         let Some(clause) = clause(part) else { return Ok(None) };
         let Some(Value::String(template)) = self.operators.get(&clause.op) else { return Ok(None) };
         let field = wire.name(clause.field);
-        let escape = self.escape.as_deref().unwrap_or("\"\\");
-        let quoted = |value: &Value| -> Result<String> {
-            let text = said(&wire.value(clause.field, value)?)?;
-            let mut out = String::with_capacity(text.len());
-            for c in text.chars() {
-                if escape.contains(c) {
-                    out.push('\\');
-                }
-                out.push(c);
-            }
-            Ok(out)
+        let render = |value: &Value| -> Result<String> {
+            let value = wire.value(clause.field, value)?;
+            let text = self.escaped(&said(&value)?);
+            let quote = self.quote.as_deref().unwrap_or("\"");
+            let literal = if value.is_string() { format!("{quote}{text}{quote}") } else { said(&value)? };
+            plain_text(template, &Names::default().with("field", &field).with("value", &text).with("literal", &literal))
         };
         if clause.op == OperatorName::In {
             // A list is said as alternatives, each by the template of the operator.
             let Some(between) = word(self.or.as_ref()) else { return Ok(None) };
-            let pieces = clause
-                .values
-                .iter()
-                .map(|value| plain_text(template, &Names::default().with("field", &field).with("value", &quoted(value)?)));
+            let pieces = clause.values.iter().map(render);
             return Ok(Some(format!("({})", pieces.collect::<Result<Vec<_>>>()?.join(between))));
         }
-        let value = clause.values.first().map(quoted).transpose()?.unwrap_or_default();
-        plain_text(template, &Names::default().with("field", &field).with("value", &value)).map(Some)
+        render(clause.values.first().unwrap_or(&Value::Null)).map(Some)
     }
 
-    /// True if a value may stand in a query language without leaving its place: its template puts it in quotes, or it is said by
-    /// parameters or JSON, which need none.
+    /// A value of `params`.
+    fn said(&self, value: &Value) -> Result<String> {
+        match value {
+            Value::String(_) if self.json_values => Ok(value.to_string()),
+            other => said(other),
+        }
+    }
+
+    fn escapes(&self) -> String {
+        self.escape.clone().unwrap_or_else(|| format!("{}\\", self.quote.as_deref().unwrap_or("\"")))
+    }
+
+    fn escaped(&self, text: &str) -> String {
+        let (escapes, with) = (self.escapes(), self.escape_with.as_deref().unwrap_or("\\"));
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            if escapes.contains(c) {
+                out.push_str(with);
+            }
+            out.push(c);
+        }
+        out
+    }
+
+    /// True if a value may stand in a query language without leaving its place: its template puts it in quotes that the value
+    /// cannot end, or it is said by parameters or JSON, which need none.
     pub(super) fn quotes_values(&self) -> bool {
-        self.style != FilterStyle::Query
-            || self.operators.values().all(|template| {
-                let text = template.as_str().unwrap_or_default();
-                !text.contains("{value}") || text.contains("\"{value}") || text.contains("'{value}")
-            })
+        if self.style != FilterStyle::Query {
+            return true;
+        }
+        let escapes = self.escapes();
+        let quote = self.quote.as_deref().unwrap_or("\"");
+        self.operators.values().all(|template| {
+            let text = template.as_str().unwrap_or_default();
+            let values = text.match_indices("{value}").all(|(at, _)| {
+                // `"{value}"` and `"%{value}%"`: an odd number of one quote stands before it.
+                let before = text.get(..at).unwrap_or_default();
+                ['"', '\''].into_iter().any(|quote| before.matches(quote).count() % 2 == 1 && escapes.contains(quote))
+            });
+            let literals = !text.contains("{literal}") || quote.chars().all(|quote| escapes.contains(quote));
+            values && literals
+        })
     }
 }
 
@@ -458,10 +545,30 @@ mod tests {
     }
 
     #[test]
+    fn one_field_is_asked_for_once() {
+        let spec = FilterSpec::default();
+        let said = |text: &str| spec.simplified(&Criteria::parse(text).unwrap());
+        let is = |text: &str| Some(Criteria::parse(text).unwrap());
+        assert_eq!(said("a IN ('x', 'y') AND b > 1 AND a IN ('Y', 'z')"), is("b > 1 AND a = 'y'"));
+        assert_eq!(said("a = 'x' AND a = 'y'"), None);
+        assert_eq!(said("a IN ('x', 'y') AND a != 'x'"), is("a != 'x' AND a IN ('x', 'y')"));
+        // Two that cannot be one are not said together.
+        let params = json!({"style": "params", "operators": {"ne": "not_{field}"}});
+        let lowered = lower(params, "a != 'x' AND a != 'y'", false);
+        assert_eq!((lowered.params, lowered.residual), (pairs(&[("not_a", "x")]), is("a != 'y'")));
+        let merged = json!({"style": "json", "and": "merge", "operators": {"ne": {"{field}": {"ne": "{value}"}}}});
+        assert_eq!(lower(merged, "a != 'x' AND a != 'y'", true).residual, is("a != 'y'"));
+    }
+
+    #[test]
     fn as_a_query_language() {
         let spec = json!({"style": "query", "and": " AND ", "or": " OR ", "not": "NOT {part}", "operators": {"eq": "{field}:\"{value}\"", "in": "{field}:\"{value}\""}});
         let lowered = lower(spec, r#"name = 'a "b" \\' AND (x = 1 OR x = 2) AND NOT y IN ('p', 'q')"#, false);
         let text = lowered.document.unwrap().1;
+        let odata = json!({"style": "query", "and": " and ", "quote": "'", "escape": "'", "escape_with": "'",
+            "operators": {"eq": "{field} eq {literal}", "gt": "{field} gt {literal}", "contains": "contains({field},'{value}')"}});
+        let said = lower(odata, r"name = 'O\'Neil' AND n > 5 AND t LIKE '%x\'y%'", false).document.unwrap().1;
+        assert_eq!(said.as_str().unwrap(), "name eq 'O''Neil' and n gt 5 and contains(t,'x''y')");
         assert_eq!(text.as_str().unwrap(), r#"name:"a \"b\" \\" AND (x:"1" OR x:"2") AND NOT (y:"p" OR y:"q")"#);
     }
 }

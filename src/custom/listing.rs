@@ -61,7 +61,10 @@ impl Custom {
             (own, wish) => own.or(wish),
         };
         let call = match &place {
-            Some(Place::Link(path)) => Call::new(listing.operation, http::Method::GET, path.clone()).read_only(),
+            Some(Place::Link(path)) => {
+                let names = self.shared.names().with("entity", listing.entity.as_str());
+                self.shared.follow(listing.operation, path, &op.headers, &names)?
+            }
             _ => self.page_call(&listing, size)?,
         };
         let call = if matches!(op.paging, Paging::Range { .. }) { call.accept(StatusCode::RANGE_NOT_SATISFIABLE) } else { call };

@@ -39,14 +39,18 @@ mod dialect;
 mod exchange;
 mod filter;
 mod hooks;
+mod jwt;
 mod listing;
 mod load;
 mod operation;
 mod paging;
 mod pointer;
 mod reading;
+mod related;
+mod relation;
 mod request;
 mod shared;
+mod single;
 mod template;
 mod tree;
 mod validate;
@@ -63,7 +67,11 @@ pub use definition::{
 };
 pub use filter::{Combine, FilterSpec, FilterStyle, FilterTarget, OperatorName};
 pub use hooks::Hooks;
-pub use operation::{BatchMatch, BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, SelectSpec, SortSpec, WriteOp, WriteStyle};
+pub use jwt::{JwtAlgorithm, JwtSpec};
+pub use operation::{
+    BatchMatch, BatchSpec, BodyEncoding, ChangesSpec, ReadOp, RemovedSpec, SearchOp, SelectSpec, SortSpec, WriteOp, WriteStyle,
+};
 pub use paging::{NextFrom, PageTarget, Paging};
 pub use pointer::Paths;
+pub use relation::RelatedSpec;
 pub use wire::WireFormat;

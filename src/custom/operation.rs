@@ -170,6 +170,8 @@ pub struct WriteOp {
     pub create_only: bool,
     /// The member of the answer that says whether an upsert made the record.
     pub created: Option<Paths>,
+    /// The record is read again after the write (one more request), for its version where the answer does not hold it.
+    pub reread: bool,
 }
 
 /// Several writes in one request.
@@ -237,8 +239,15 @@ pub enum BatchMatch {
 pub struct ChangesSpec {
     /// The path. Default: that of `search`, whose paging is used too.
     pub path: Option<String>,
-    /// The query parameter with the time to begin at, e.g. `_since`, `updated_after`.
+    /// The query parameter with the time to begin at, e.g. `_since`, `updated_after`. Exactly one of this, `field` and
+    /// `client_side`.
     pub since: String,
+    /// The field that is compared with that time by the filter of `search`, for APIs without a parameter of its own.
+    pub field: Option<String>,
+    /// The API cannot say it: everything is read, and compared here.
+    pub client_side: bool,
+    /// The query parameter with the time to end at, for APIs that want both: it says now.
+    pub until: Option<String>,
     /// How that time is written. Default: as `modified_format`.
     pub format: Option<WireFormat>,
     /// Further parameters, e.g. the order by time.
@@ -249,4 +258,28 @@ pub struct ChangesSpec {
     pub overlap: Option<u64>,
     /// Deleted records are told too, marked as `deleted` says.
     pub deletes: bool,
+    /// Deleted records are told in a list of their own, read after the other one.
+    pub removed: Option<RemovedSpec>,
+}
+
+/// A list of what was deleted. It is paged as `search` is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RemovedSpec {
+    /// The path, with `{entity}`.
+    pub path: String,
+    /// The query parameter with the time to begin at. Default: that of `changes`.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// Where the list stands. Default: as that of `search`.
+    #[serde(default)]
+    pub records: Option<Paths>,
+    /// Where an entry has the id of the record. Default: as a record.
+    #[serde(default)]
+    pub id: Option<Paths>,
+    /// Where an entry says when it was deleted. Default: `modified`.
+    #[serde(default)]
+    pub at: Option<Paths>,
 }

@@ -40,7 +40,9 @@ impl Custom {
         id: &RecordId,
         select: &[String],
     ) -> Result<Option<Record>> {
-        Ok(self.read_raw(operation, entity, id, select).await?.map(|(record, _)| record))
+        let Some((mut record, _)) = self.read_raw(operation, entity, id, select).await? else { return Ok(None) };
+        self.fill_related(self.spec(entity)?, select, std::slice::from_mut(&mut record)).await.map_err(|error| error.on(entity))?;
+        Ok(Some(record))
     }
 
     /// The record, and its own JSON.
@@ -57,11 +59,17 @@ impl Custom {
         let path = get.path.clone().unwrap_or_else(|| format!("{base}/{{id}}"));
         let names = self.shared.names().with("entity", entity.as_str()).with("id", id.as_str());
         let body = get.body.as_ref().map(|body| fill(body, &names, &BTreeMap::new()).map_err(Error::config)).transpose()?;
+        let own = select.iter().filter(|name| !spec.related.contains_key(*name));
+        let mut wired: Vec<String> = own.map(|name| spec.name(name)).collect();
+        if !wired.is_empty() {
+            // Without its id a record cannot be told.
+            wired.push(spec.id_name().to_owned());
+        }
         let draft = Draft {
             operation,
             method: get.method.as_deref().unwrap_or("GET"),
             path: &path,
-            params: get.select.as_ref().map_or_else(Vec::new, |spec| selected(spec, select.iter().map(String::as_str))),
+            params: get.select.as_ref().map_or_else(Vec::new, |choice| selected(choice, wired.iter().map(String::as_str))),
             query: &get.query,
             headers: &get.headers,
             body,
@@ -90,12 +98,23 @@ impl Custom {
     pub(super) async fn search_page(&self, query: &Query) -> Result<Page<Record>> {
         let entity = &query.entity;
         let spec = self.spec(entity)?;
+        let mark = query.fingerprint();
+        let rewritten;
+        let query = if spec.related.is_empty() {
+            query
+        } else {
+            if let Some(order) = query.order.iter().find(|order| spec.related.contains_key(&order.field)) {
+                return Err(Error::unsupported(format!("the field {} lives in related records; it gives no order", order.field)));
+            }
+            let Some(filter) = self.without_related(spec, &query.filter).await? else { return Ok(Page::last(Vec::new())) };
+            rewritten = Query { filter, ..query.clone() };
+            &rewritten
+        };
         if let (Some(id), None) = (by_id(&query.filter, spec), &query.cursor) {
             let found = self.read_one("search", entity, &RecordId::new(id), &query.select).await?;
             return Ok(Page::new(found.into_iter().collect(), None, None));
         }
         let Some(op) = &spec.search else { return Err(self.lacks("search or list", "search", entity)) };
-        let mark = query.fingerprint();
         let position = match &query.cursor {
             None => None,
             Some(cursor) => {
@@ -103,8 +122,9 @@ impl Custom {
                 Some(read.ok_or_else(|| Error::config("the cursor belongs to another query"))?)
             }
         };
+        let Some(filter) = op.filter.simplified(&query.filter) else { return Ok(Page::last(Vec::new())) };
         let posts = op.method.as_deref().is_some_and(|method| !method.eq_ignore_ascii_case("GET"));
-        let lowered = if query.filter == Criteria::always() { Default::default() } else { op.filter.lower(&query.filter, spec, posts)? };
+        let lowered = if filter == Criteria::always() { Default::default() } else { op.filter.lower(&filter, spec, posts)? };
         if lowered.residual.is_some() && !query.residual {
             let text = "the API cannot say this condition; allow the rest to be filtered here (Query::allow_residual), or extend the definition's filter";
             return Err(Error::unsupported(text));
@@ -124,7 +144,7 @@ impl Custom {
             params.push((sort.param.clone(), parts.join(&sort.join)));
         }
         if let (Some(select), false) = (&op.select, query.select.is_empty()) {
-            let mut names: Vec<&str> = query.select.iter().map(String::as_str).collect();
+            let mut names: Vec<&str> = query.select.iter().map(String::as_str).filter(|name| !spec.related.contains_key(*name)).collect();
             if let Some(residual) = &residual {
                 residual.visit_fields(&mut |name| names.push(name));
             }
@@ -164,6 +184,7 @@ impl Custom {
         if let Some(left) = left {
             records.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         }
+        self.fill_related(spec, &query.select, &mut records).await?;
         let given = u64::try_from(records.len()).unwrap_or(u64::MAX);
         let full = left.is_some_and(|left| given >= left);
         let next = listed.next.filter(|_| !full).map(|place| Position { query: mark, pages: pages + 1, seen: seen + given, place });

@@ -45,6 +45,32 @@ impl Shared {
         })
     }
 
+    /// The headers of every request, and further ones.
+    fn headers(&self, more: &BTreeMap<String, String>, names: &Names<'_>) -> Result<HeaderMap> {
+        let unset = |name: String| Error::config(format!("{name:?} stands for nothing in a header"));
+        let mut headers = HeaderMap::new();
+        for (name, template) in self.definition.headers.iter().chain(more) {
+            let text = Template::parse(template).map_err(Error::config)?.plain(names).map_err(unset)?;
+            let name =
+                HeaderName::try_from(name.as_str()).map_err(|_| Error::config(format!("{name:?} cannot be the name of a header")))?;
+            let value = HeaderValue::try_from(text).map_err(|_| Error::config(format!("the header {name} cannot hold its value")))?;
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+
+    /// The request for a page whose address the API gave: its query is in it.
+    pub(super) fn follow(
+        &self,
+        operation: &'static str,
+        path: &str,
+        headers: &BTreeMap<String, String>,
+        names: &Names<'_>,
+    ) -> Result<Call> {
+        let call = Call::new(operation, Method::GET, path.to_owned()).read_only();
+        self.hooks.prepare(call.headers(self.headers(headers, names)?))
+    }
+
     /// The finished request.
     pub(super) fn call(&self, draft: Draft<'_>, names: &Names<'_>) -> Result<Call> {
         let unset = |name: String| Error::config(format!("{name:?} stands for nothing in this request"));
@@ -62,14 +88,7 @@ impl Shared {
             path.push('?');
             path.push_str(&query);
         }
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.definition.headers.iter().chain(draft.headers) {
-            let name =
-                HeaderName::try_from(name.as_str()).map_err(|_| Error::config(format!("{name:?} cannot be the name of a header")))?;
-            let value =
-                HeaderValue::try_from(text(value)?).map_err(|_| Error::config(format!("the header {name} cannot hold its value")))?;
-            headers.insert(name, value);
-        }
+        let mut headers = self.headers(draft.headers, names)?;
         let method = Method::try_from(draft.method.to_ascii_uppercase().as_str()).map_err(|_| Error::config("an impossible method"))?;
         let mut call = Call::new(draft.operation, method, path);
         if draft.read_only {

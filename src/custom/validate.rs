@@ -8,9 +8,11 @@ use url::Url;
 use crate::custom::auth::{AuthSpec, Inject, TokenRequest};
 use crate::custom::definition::{Definition, EntitySpec, StatusMatch};
 use crate::custom::filter::{Combine, FilterStyle, FilterTarget};
+use crate::custom::jwt::{JwtAlgorithm, JwtSpec};
 use crate::custom::operation::{BatchMatch, SearchOp, WriteOp};
 use crate::custom::paging::{NextFrom, PageTarget, Paging};
 use crate::custom::pointer::{Paths, valid};
+use crate::custom::relation::RelatedSpec;
 use crate::custom::template::{Names, Template, names_in};
 use crate::custom::tree::place;
 use crate::mapping::diagnostic::Diagnostics;
@@ -151,7 +153,8 @@ impl Validator<'_> {
         match &self.definition.auth {
             AuthSpec::ApiKey { .. } | AuthSpec::Bearer { .. } | AuthSpec::None => {}
             AuthSpec::Basic { user, .. } => self.template(user, &["auth", "user"], &[]),
-            AuthSpec::Oauth2 { token_url, client_id, grant, refresh_token, client_secret, extra, answer, .. } => {
+            AuthSpec::Jwt { sign, .. } => self.jwt(sign, &["auth", "sign"]),
+            AuthSpec::Oauth2 { token_url, client_id, grant, refresh_token, client_secret, extra, answer, assertion, .. } => {
                 self.template(client_id, &["auth", "client_id"], &[]);
                 self.texts(extra, &["auth", "extra"], &[]);
                 if !token_url.starts_with('/') && !token_url.starts_with("http://") && !token_url.starts_with("https://") {
@@ -167,7 +170,14 @@ impl Validator<'_> {
                     crate::custom::auth::TokenGrant::ClientCredentials if client_secret.is_none() => {
                         self.wrong(&["auth"], "the grant client_credentials needs the key \"client_secret\"", None);
                     }
+                    crate::custom::auth::TokenGrant::JwtBearer if assertion.is_none() => {
+                        let help = Some("say what is signed: assertion: {issuer: ..., subject: ..., audience: ..., secret: ...}");
+                        self.wrong(&["auth"], "the grant jwt_bearer needs the key \"assertion\"", help);
+                    }
                     _ => {}
+                }
+                if let Some(sign) = assertion {
+                    self.jwt(sign, &["auth", "assertion"]);
                 }
                 self.answer(answer);
             }
@@ -311,8 +321,23 @@ impl Validator<'_> {
                 self.path(path, at!["changes", "path"], &["entity"]);
             }
             self.texts(&changes.query, at!["changes", "query"], &["entity"]);
-            if changes.since.is_empty() {
-                self.wrong(at!["changes"], "the parameter with the time to begin at is missing", Some("since: updated_after"));
+            let ways = [!changes.since.is_empty(), changes.field.is_some(), changes.client_side];
+            if ways.into_iter().filter(|way| *way).count() != 1 {
+                let help = "since: updated_after (a parameter), field: updated_at (the filter), or client_side: true";
+                self.wrong(at!["changes"], "the time to begin at is said in exactly one of three ways", Some(help));
+            }
+            if let Some(removed) = &changes.removed {
+                self.path(&removed.path, at!["changes", "removed", "path"], &["entity"]);
+                for paths in [&removed.records, &removed.id, &removed.at] {
+                    self.paths(paths.as_ref(), at!["changes", "removed"]);
+                }
+                if removed.since.is_none() && changes.since.is_empty() {
+                    let help = Some("since: deleted_after");
+                    self.wrong(at!["changes", "removed"], "the parameter with the time to begin at is missing", help);
+                }
+            }
+            if entity.search.is_none() {
+                self.wrong(at!["changes"], "changes are read as lists are, and there is no search", Some("search: {}"));
             }
             if entity.modified.is_none() {
                 self.wrong(at!["changes"], "changes need to know where a record says when it was changed", Some("modified: updated_at"));
@@ -321,8 +346,59 @@ impl Validator<'_> {
                 self.wrong(at!["changes", "deletes"], "deletions need to know what marks them", Some("deleted: {path: deleted}"));
             }
         }
+        for (name, related) in &entity.related {
+            let place: Vec<String> = under(&["related"]).into_iter().chain([name.clone()]).collect();
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            self.related(related, at, &place);
+            if entity.fields.contains_key(name) {
+                self.wrong(&place, format!("the field {name} is described under \"fields\" too"), Some("keep one of the two"));
+            }
+        }
         if let Some(schema) = &entity.schema {
             self.path(&schema.path, at!["schema", "path"], &["entity"]);
+        }
+    }
+
+    fn related(&mut self, related: &RelatedSpec, of: &[&str], place: &[&str]) {
+        let entities = &self.definition.entities;
+        let Some(child) = entities.get(&related.entity) else {
+            let help = did_you_mean(&related.entity, entities.keys().map(String::as_str));
+            let help = help.unwrap_or_else(|| "describe it under entities".to_owned());
+            self.wrong(place, format!("there is no entity {:?}", related.entity), Some(&help));
+            return;
+        };
+        for (what, there) in [("search", child.search.is_some()), ("create", child.create.is_some()), ("update", child.update.is_some())] {
+            if !there {
+                self.wrong(place, format!("the related entity {:?} has no {what}", related.entity), None);
+            }
+        }
+        // A way from the related entity back to this one would be followed for ever.
+        let mut open: Vec<&str> = vec![&related.entity];
+        let mut seen: Vec<&str> = Vec::new();
+        while let Some(name) = open.pop() {
+            if of.last() == Some(&name) {
+                self.wrong(place, "the related records lead back to this entity: a cycle", None);
+                return;
+            }
+            if !seen.contains(&name) {
+                seen.push(name);
+                open.extend(entities.get(name).into_iter().flat_map(|entity| entity.related.values()).map(|next| next.entity.as_str()));
+            }
+        }
+    }
+
+    fn jwt(&mut self, sign: &JwtSpec, at: &[&str]) {
+        for text in [&sign.key_id, &sign.issuer, &sign.subject, &sign.audience].into_iter().flatten() {
+            self.template(text, at, &[]);
+        }
+        for claim in sign.claims.values() {
+            self.body(claim, at, &[]);
+        }
+        if sign.lifetime == 0 {
+            self.wrong(at, "a token that lasts no second is never good", Some("lifetime: 180"));
+        }
+        if sign.algorithm == JwtAlgorithm::Hs256 && sign.secret.is_none() {
+            self.wrong(at, "hs256 needs the name of the shared secret", Some("secret: signing_key"));
         }
     }
 
@@ -352,7 +428,7 @@ impl Validator<'_> {
             let outcome = {
                 let mut bad = None;
                 let read = names_in(template, &mut |name| {
-                    if !["field", "value", "part"].contains(&name) {
+                    if !["field", "literal", "value", "part"].contains(&name) {
                         bad = Some(name.to_owned());
                     }
                 });
@@ -361,13 +437,17 @@ impl Validator<'_> {
             match outcome {
                 Err(reason) => self.wrong(at!["filter", "operators"], reason, None),
                 Ok(Some(name)) => {
-                    self.wrong(at!["filter", "operators"], format!("{{{name}}} stands for nothing here"), Some("known: {field}, {value}"));
+                    self.wrong(
+                        at!["filter", "operators"],
+                        format!("{{{name}}} stands for nothing here"),
+                        Some("known: {field}, {value}, {literal}"),
+                    );
                 }
                 Ok(None) => {}
             }
         }
         if !filter.quotes_values() {
-            let help = Some("put the value in quotes: {field}:\"{value}\"; bare, it could say more than a value");
+            let help = Some("put the value in quotes that `escape` names: {field}:\"{value}\"; bare, it could say more than a value");
             self.wrong(at!["filter", "operators"], "a value stands in the query language without quotes", help);
         }
         for (key, how) in [("and", &filter.and), ("or", &filter.or)] {

@@ -19,12 +19,12 @@ pub struct Call<'a> {
     pub adapter: &'a str,
     /// What the adapter can do.
     pub capabilities: &'a Capabilities,
-    /// The method: `authenticate`, `search`, `create`, `update`, `delete`, `get`, `upsert`, `bulk`, `changes`, `associate`,
-    /// `describe`, `quota`.
+    /// The method: `authenticate`, `search`, `create`, `update`, `delete`, `get`, `upsert`, `bulk`, `open_job`,
+    /// `run_job`, `changes`, `associate`, `describe`, `quota`.
     pub operation: &'static str,
     /// The kind of record, if the call is about one.
     pub entity: Option<&'a Entity>,
-    /// How many records the call carries: the operations of a `bulk`, 1 otherwise.
+    /// How many records the call carries: the operations of a `bulk` or a job, 1 otherwise.
     pub records: usize,
     /// Doing it twice does no harm: reads, and writes of absolute values to a known record or key without a version condition.
     /// A create is never idempotent, nor a bulk that holds one.
@@ -43,7 +43,7 @@ impl<'a> Call<'a> {
 
     /// True if the call changes something in the CRM.
     pub fn is_write(&self) -> bool {
-        matches!(self.operation, "create" | "update" | "delete" | "upsert" | "bulk" | "associate")
+        matches!(self.operation, "create" | "update" | "delete" | "upsert" | "bulk" | "open_job" | "run_job" | "associate")
     }
 }
 

@@ -4,8 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::adapter::{Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, WriteOptions, Written};
-use crate::error::Result;
+use crate::adapter::{
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, JobTerms, JobTicket, Quota, WriteOptions, Written,
+};
+use crate::error::{Error, Result};
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
 use crate::query::{Page, Query};
 
@@ -104,6 +106,19 @@ impl<A: CrmAdapter> CrmAdapter for DryRun<A> {
 
     async fn bulk(&self, entity: &Entity, ops: &[BulkOp], _options: &WriteOptions) -> Result<Vec<BulkOutcome>> {
         Ok(ops.iter().map(|op| Ok(self.write(entity, op.clone()))).collect())
+    }
+
+    /// None: what a job would write is noted as a `bulk`.
+    fn job_terms(&self, _entity: &Entity, _operation: &str) -> Option<JobTerms> {
+        None
+    }
+
+    async fn open_job(&self, entity: &Entity, _ops: &[BulkOp], _options: &WriteOptions) -> Result<JobTicket> {
+        Err(Error::unsupported("a dry run opens no jobs; use bulk").during("open_job").on(entity))
+    }
+
+    async fn run_job(&self, entity: &Entity, _ticket: &JobTicket, _ops: &[BulkOp], _begin: bool) -> Result<Vec<BulkOutcome>> {
+        Err(Error::unsupported("a dry run runs no jobs; use bulk").during("run_job").on(entity))
     }
 
     async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {

@@ -49,7 +49,7 @@ impl Guard {
         if self.read_only && call.is_write() {
             return Some("this connection is read-only");
         }
-        if self.no_deletes && matches!(call.operation, "delete" | "bulk") {
+        if self.no_deletes && matches!(call.operation, "delete" | "bulk" | "open_job" | "run_job") {
             return Some("this connection deletes nothing");
         }
         let outside = |entities: &BTreeSet<Entity>| call.entity.is_some_and(|entity| !entities.contains(entity));

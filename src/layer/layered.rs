@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 
-use crate::adapter::{Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, WriteOptions, Written};
+use crate::adapter::{
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, JobTerms, JobTicket, Quota, WriteOptions, Written,
+};
 use crate::error::Result;
 use crate::layer::api::{Call, Middleware};
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
@@ -91,6 +93,21 @@ impl<A: CrmAdapter, M: Middleware> CrmAdapter for Layered<A, M> {
         let repeatable = ops.iter().all(|op| !matches!(op, BulkOp::Create { .. }));
         let call = Call { records: ops.len(), ..self.write("bulk", entity, options, repeatable) };
         self.middleware.around(call, || self.inner.bulk(entity, ops, options)).await
+    }
+
+    fn job_terms(&self, entity: &Entity, operation: &str) -> Option<JobTerms> {
+        self.inner.job_terms(entity, operation)
+    }
+
+    async fn open_job(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<JobTicket> {
+        // A job that never begins does nothing, so that opening another one does no harm.
+        let call = Call { records: ops.len(), ..self.call("open_job", Some(entity)) };
+        self.middleware.around(call, || self.inner.open_job(entity, ops, options)).await
+    }
+
+    async fn run_job(&self, entity: &Entity, ticket: &JobTicket, ops: &[BulkOp], begin: bool) -> Result<Vec<BulkOutcome>> {
+        let call = Call { records: ops.len(), ..self.call("run_job", Some(entity)) };
+        self.middleware.around(call, || self.inner.run_job(entity, ticket, ops, begin)).await
     }
 
     async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {

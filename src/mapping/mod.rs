@@ -31,6 +31,7 @@ mod scan;
 mod schema;
 pub(crate) mod source;
 pub(crate) mod suggest;
+mod words;
 
 pub use config::{MappingConfig, MappingSet};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, code};

@@ -10,10 +10,11 @@ use crate::mapping::cell::Cell;
 use crate::mapping::encode::{Note, Refused};
 use crate::mapping::field::{Blank, Direction, OnError, OnNull, SplitAt};
 use crate::mapping::formula::{Env, FormulaError, Input, Val};
+use crate::mapping::path::{Path, Source};
+use crate::mapping::picklist;
 use crate::mapping::plan::{Dependent, Mapping, NameSource, Plan, Program, Rule, Slot};
 use crate::mapping::record::{Lookup, Mapped, MappingError, Mode, Problem};
 use crate::mapping::suggest::squash;
-use crate::mapping::{path::Path, picklist};
 use crate::model::Fields;
 
 /// A record on its way out.
@@ -31,19 +32,6 @@ pub(crate) struct Sending<'a> {
     pub(crate) cells: Vec<Cell<'a>>,
     /// JSON made on the way.
     pub(crate) scratch: Vec<u8>,
-}
-
-/// A record in whatever form: what paths are read from.
-pub(crate) trait Source {
-    /// The value; `None` if a step is missing, null if a step on the way is null.
-    fn value(&self, path: &Path) -> Option<Cow<'_, Value>>;
-}
-
-impl Source for Fields {
-    fn value(&self, path: &Path) -> Option<Cow<'_, Value>> {
-        // The usual case without a detour: one look-up.
-        if path.is_plain() { self.get(&path.root).map(Cow::Borrowed) } else { path.get(self) }
-    }
 }
 
 impl Program {

@@ -207,6 +207,19 @@ fn walk<'a>(value: &'a Value, steps: &[Step]) -> Option<Cow<'a, Value>> {
     Some(Cow::Borrowed(value))
 }
 
+/// A record in whatever form: what paths are read from.
+pub(crate) trait Source {
+    /// The value; `None` if a step is missing, null if a step on the way is null.
+    fn value(&self, path: &Path) -> Option<Cow<'_, Value>>;
+}
+
+impl Source for Fields {
+    fn value(&self, path: &Path) -> Option<Cow<'_, Value>> {
+        // The usual case without a detour: one look-up.
+        if path.is_plain() { self.get(&path.root).map(Cow::Borrowed) } else { path.get(self) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::mapping::outbound::Source;
-use crate::mapping::path::{Path, Place};
+use crate::mapping::path::{Path, Place, Source};
 
 /// Nesting that serde_json refuses as well.
 const MAX_DEPTH: usize = 127;

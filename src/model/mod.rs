@@ -1,6 +1,7 @@
 //! The vocabulary: values, fields, records, schemas and changes. Pure data.
 
 mod change;
+mod drift;
 mod entity;
 mod fields;
 mod record;
@@ -8,6 +9,7 @@ mod schema;
 mod value;
 
 pub use change::{Change, ChangeKind, EventId, Origin};
+pub use drift::{FieldDrift, SchemaDrift};
 pub use entity::Entity;
 pub(crate) use fields::kind_of;
 pub use fields::{Fields, FieldsIter, FieldsSeed, Shape, ShapeCache};

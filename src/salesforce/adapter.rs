@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::adapter::{
-    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, QuotaWindow, WriteOptions, Written,
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, JobTerms, JobTicket, Quota, QuotaWindow,
+    WriteOptions, Written,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId, parse_datetime};
@@ -119,6 +120,28 @@ impl CrmAdapter for Salesforce {
         }
         let missing = || Err(Error::internal("an operation of a bulk call got no outcome").during("bulk").on(entity));
         Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
+    }
+
+    /// Jobs of the Bulk API 2.0 for updates, upserts and deletions, from more records on than [`SalesforceConfig::volume`] says.
+    ///
+    /// None where a job would not do what the other calls do: with all-or-none and with a duplicate rule, which jobs do not know,
+    /// and for leads, cases and accounts while the org's active assignment rule is to be run ([`AutoAssign::Default`]).
+    ///
+    /// [`SalesforceConfig::volume`]: crate::salesforce::SalesforceConfig::volume
+    fn job_terms(&self, entity: &Entity, operation: &str) -> Option<JobTerms> {
+        self.terms(entity, operation)
+    }
+
+    /// Two requests: the job and its file. Operations that no file can hold are left out, and have no outcome then.
+    async fn open_job(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<JobTicket> {
+        let outcome = self.with(options)?.open_operations(entity, ops).await;
+        outcome.map_err(|error| error.not_applied().during("open_job").on(entity))
+    }
+
+    /// A look, the start, looks of growing distance, and three result files.
+    async fn run_job(&self, entity: &Entity, ticket: &JobTicket, ops: &[BulkOp], begin: bool) -> Result<Vec<BulkOutcome>> {
+        let outcome = self.run_operations(entity, ticket, ops, begin).await;
+        outcome.map_err(|error| error.during("run_job").on(entity))
     }
 
     async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {

@@ -19,7 +19,7 @@ use crate::http::HttpTransport;
 use crate::model::{Entity, EntitySchema, ExternalKey, Fields, FieldsSeed, RecordId, ShapeCache};
 use crate::rest::{Answer, Call, Client, Streamed};
 use crate::salesforce::capabilities::capabilities;
-use crate::salesforce::config::{ApiVersion, AutoAssign, DuplicateRule, SalesforceConfig};
+use crate::salesforce::config::{AutoAssign, DuplicateRule, SalesforceConfig};
 use crate::salesforce::dialect::{Complaint, SalesforceDialect, row_error};
 use crate::salesforce::ids;
 use crate::salesforce::limits::{ApiUsage, Limits, UserInfo, VersionInfo};
@@ -27,6 +27,7 @@ use crate::salesforce::precondition::Precondition;
 use crate::salesforce::related::nested;
 use crate::salesforce::schema::{Described, GlobalDescribe};
 use crate::salesforce::soql::identifier;
+use crate::salesforce::version::ApiVersion;
 
 /// Request line and headers together may take 16,384 bytes (REST API Developer Guide, "REST API limits").
 pub(super) const MAX_PATH: usize = 14_000;

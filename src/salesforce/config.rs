@@ -1,12 +1,10 @@
 //! What the host says about its org.
 
-use std::fmt::{self, Display};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -14,70 +12,8 @@ use crate::auth::{Exchange, JwtBearer, OAuthClient, OAuthGrant, Renewable, Signe
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
-
-/// An API version, compared by number. Read from `"v57.0"`, `"57.0"` or `57`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ApiVersion(u16);
-
-impl ApiVersion {
-    /// Winter '27: 68.0.
-    pub const DEFAULT: Self = Self(68);
-
-    /// `major`.0; Salesforce has no other minor.
-    pub const fn new(major: u16) -> Self {
-        Self(major)
-    }
-
-    /// The number before the point.
-    pub const fn major(self) -> u16 {
-        self.0
-    }
-}
-
-impl Default for ApiVersion {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-impl Display for ApiVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.0", self.0)
-    }
-}
-
-impl FromStr for ApiVersion {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let number = text.trim().trim_start_matches(['v', 'V']);
-        let major = number.strip_suffix(".0").unwrap_or(number).parse::<u16>().ok().filter(|major| *major >= 7);
-        major.map(Self).ok_or_else(|| Error::config("not a Salesforce API version; write it like v68.0, 68.0 or 68"))
-    }
-}
-
-/// As `68.0`, a text.
-impl Serialize for ApiVersion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ApiVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(f64),
-            Text(String),
-        }
-        let text = match Form::deserialize(deserializer)? {
-            Form::Number(number) => number.to_string(),
-            Form::Text(text) => text,
-        };
-        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
-    }
-}
+use crate::salesforce::route::Volume;
+use crate::salesforce::version::ApiVersion;
 
 /// Which assignment rule gives a new lead its owner (`Sforce-Auto-Assign`). It is a header, never a field of the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -164,6 +100,8 @@ pub struct SalesforceConfig {
     /// Whether one bad row of a collection rolls back the others. Default: false.
     #[serde(alias = "allOrNone")]
     pub all_or_none: bool,
+    /// From how many records on a job is the better way. Default: that of the guide, see [`Volume`].
+    pub volume: Volume,
     /// Rows per query page, 200 to 2,000; a hint. Default: the server's.
     #[serde(alias = "batchSize")]
     pub batch_size: Option<u16>,
@@ -189,6 +127,7 @@ impl Default for SalesforceConfig {
             duplicate_rule: None,
             client_name: None,
             all_or_none: false,
+            volume: Volume::default(),
             batch_size: None,
         }
     }

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::salesforce::config::ApiVersion;
+use crate::salesforce::version::ApiVersion;
 
 /// Rows of one collections request (REST API Developer Guide, "sObject Collections").
 pub const COLLECTION_LIMIT: usize = 200;

@@ -152,10 +152,7 @@ impl DependentPicklist {
     /// The values allowed while the controlling field holds its value at `position` (from 0, in the order of its picklist,
     /// inactive values counted; false is 0 and true is 1 for a checkbox).
     pub fn allowed_by(&self, position: usize) -> impl Iterator<Item = &str> {
-        self.values
-            .iter()
-            .filter(move |(_, bits)| bits.get(position / 8).is_some_and(|byte| byte >> (7 - position % 8) & 1 == 1))
-            .map(|(value, _)| value.as_str())
+        self.values.iter().filter(move |(_, bits)| bit(bits, position)).map(|(value, _)| value.as_str())
     }
 }
 
@@ -223,9 +220,41 @@ impl ObjectDescribe {
             lookups: self.fields.iter().filter_map(FieldDescribe::lookup).collect(),
             dependent_picklists: self.fields.iter().filter_map(FieldDescribe::dependent).collect(),
         };
-        let fields = self.fields.into_iter().map(FieldDescribe::into_field).collect();
+        let controlled: Vec<_> = self.fields.iter().map(|field| controlled_values(field, &self.fields)).collect();
+        let mut fields: Vec<FieldSchema> = self.fields.into_iter().map(FieldDescribe::into_field).collect();
+        for (field, controlled) in fields.iter_mut().zip(controlled) {
+            let (Some((controller, valid_for)), Some(picklist)) = (controlled, &mut field.picklist) else { continue };
+            field.controller = Some(controller);
+            for (value, valid_for) in picklist.values.iter_mut().zip(valid_for) {
+                value.valid_for = valid_for;
+            }
+        }
         (EntitySchema::new(Entity::new(self.name), label, fields), detail)
     }
+}
+
+/// The controlling field of a dependent picklist and, for each of the picklist's values, the controlling values it goes with.
+/// A controlling field this user cannot see leaves the picklist an ordinary one: nothing can be said about its values.
+fn controlled_values(field: &FieldDescribe, all: &[FieldDescribe]) -> Option<(String, Vec<Vec<String>>)> {
+    let dependent = field.dependent()?;
+    let controller = all.iter().find(|other| other.name == dependent.controller)?;
+    // Bit n stands for the controlling value at position n; a checkbox has two, false and true.
+    let controlling: Vec<&str> = if controller.kind == "boolean" {
+        vec!["false", "true"]
+    } else {
+        controller.picklist_values.iter().flatten().map(|entry| entry.value.as_str()).collect()
+    };
+    let goes_with = |bits: &Vec<u8>| {
+        let named = controlling.iter().enumerate().filter(|(position, _)| bit(bits, *position)).map(|(_, value)| (*value).to_owned());
+        named.collect()
+    };
+    let valid_for = dependent.values.iter().map(|(_, bits)| goes_with(bits)).collect();
+    Some((dependent.controller, valid_for))
+}
+
+/// Bits are counted from the left of the first byte.
+fn bit(bits: &[u8], position: usize) -> bool {
+    bits.get(position / 8).is_some_and(|byte| byte >> (7 - position % 8) & 1 == 1)
 }
 
 /// The members read here; the answer has some sixty.
@@ -237,6 +266,9 @@ struct FieldDescribe {
     #[serde(rename = "type")]
     kind: String,
     length: u32,
+    byte_length: u32,
+    digits: u32,
+    precision: u32,
     scale: i32,
     nillable: bool,
     createable: bool,
@@ -288,6 +320,10 @@ impl FieldDescribe {
             field.label = self.label;
         }
         field.max_length = (self.length > 0).then_some(self.length);
+        field.max_bytes = (self.byte_length > 0).then_some(self.byte_length);
+        // Whole numbers are described by `digits`, all others by `precision`; what does not apply is 0.
+        let digits = if self.digits > 0 { self.digits } else { self.precision };
+        field.max_digits = u8::try_from(digits).ok().filter(|digits| *digits > 0);
         field.required = !self.nillable && !self.defaulted_on_create && self.createable;
         field.creatable = self.createable;
         field.updatable = self.updateable;
@@ -366,6 +402,46 @@ mod tests {
             status.values.iter().map(|value| (value.value.as_str(), value.active, value.default)).collect::<Vec<_>>(),
             [("Open - Not Contacted", true, true), ("Disqualified", true, false), ("Old", false, false),]
         );
+    }
+
+    #[test]
+    fn limits_of_texts_and_numbers() {
+        let text = r#"{"name":"X","fields":[
+            {"name":"Name","type":"string","length":80,"byteLength":240},
+            {"name":"Count__c","type":"int","digits":9},
+            {"name":"Amount__c","type":"currency","precision":18,"scale":2},
+            {"name":"Flag__c","type":"boolean"}]}"#;
+        let schema = serde_json::from_str::<ObjectDescribe>(text).unwrap().into_parts().0;
+        let limits = |name: &str| schema.field(name).map(|field| (field.max_length, field.max_bytes, field.max_digits)).unwrap();
+        assert_eq!(limits("Name"), (Some(80), Some(240), None));
+        assert_eq!(limits("Count__c"), (None, None, Some(9)));
+        assert_eq!(limits("Amount__c"), (None, None, Some(18)));
+        assert_eq!(limits("Flag__c"), (None, None, None));
+    }
+
+    #[test]
+    fn dependent_values_are_in_the_schema_with_the_values_they_go_with() {
+        let text = r#"{"name":"X","fields":[
+            {"name":"Country__c","type":"picklist","picklistValues":[
+                {"active":true,"value":"Germany"},{"active":false,"value":"Old"},{"active":true,"value":"USA"}]},
+            {"name":"Vip__c","type":"boolean"},
+            {"name":"State__c","type":"picklist","dependentPicklist":true,"controllerName":"Country__c","picklistValues":[
+                {"active":true,"value":"Bavaria","validFor":"gAAA"},{"active":true,"value":"Texas","validFor":"IAAA"},
+                {"active":true,"value":"Other","validFor":"oAAA"}]},
+            {"name":"Gift__c","type":"picklist","dependentPicklist":true,"controllerName":"Vip__c","picklistValues":[
+                {"active":true,"value":"Cake","validFor":"QAAA"}]},
+            {"name":"Hidden__c","type":"picklist","dependentPicklist":true,"controllerName":"Unseen__c","picklistValues":[
+                {"active":true,"value":"A","validFor":"QAAA"}]}]}"#;
+        let schema = serde_json::from_str::<ObjectDescribe>(text).unwrap().into_parts().0;
+        let valid = |name: &str| {
+            let field = schema.field(name).unwrap();
+            let values = field.picklist.iter().flat_map(|list| &list.values).map(|value| (value.value.as_str(), value.valid_for.join("|")));
+            (field.controller.as_deref(), values.map(|(value, with)| format!("{value}={with}")).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(valid("State__c"), (Some("Country__c"), "Bavaria=Germany Texas=USA Other=Germany|USA".to_owned()));
+        assert_eq!(valid("Gift__c"), (Some("Vip__c"), "Cake=true".to_owned()));
+        assert_eq!(valid("Hidden__c"), (None, "A=".to_owned()));
+        assert_eq!(valid("Country__c"), (None, "Germany= Old= USA=".to_owned()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::sandbox::world::World;
 
 /// Every row of every face.
 pub(crate) fn state(world: &World) -> Value {
-    json!({"pipedrive": world.pipedrive.state(), "salesforce": world.salesforce.state()})
+    json!({"hubspot": world.hubspot.state(), "pipedrive": world.pipedrive.state(), "salesforce": world.salesforce.state()})
 }
 
 fn refuse(error: &Error) -> Reply {
@@ -101,6 +101,11 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
             }
             Err(error) => bad(format!("this is not an event script: {error}")),
         },
+        (["hubspot", rest @ ..], _) => {
+            let result = world.hubspot.admin(call, rest);
+            let result = result.and_then(|reply| world.commit().map(|()| reply));
+            result.unwrap_or_else(|error| refuse(&error))
+        }
         (["clock"], &Method::GET) => Reply::ok(json!({"now": now})),
         (["convert"], &Method::POST) => {
             let conversion = match serde_json::from_slice(&call.body) {
@@ -157,8 +162,8 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
         }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            json!({"error": "the sandbox has state, requests, faults, options, events, automations, tokens, clock, convert, recycle_bin, undelete/{object}/{id} and \
-                             records/{object}[/{id}], and all of another face below pipedrive/"}),
+            json!({"error": "the sandbox has state, requests, faults, options, events, automations, tokens, clock, hubspot, pipedrive, convert, recycle_bin, undelete/{object}/{id} and \
+                             records/{object}[/{id}]"}),
         ),
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::sandbox::hubspot::HubSpotTrouble;
+
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -19,15 +21,19 @@ pub enum FaultKind {
     DropAfter,
     /// The connection breaks before anything is executed.
     DropBefore,
-    /// The access token of the request dies: 401 (`INVALID_SESSION_ID` of Salesforce) until it is renewed.
+    /// The access token of the request dies: 401 until it is renewed.
     ExpireToken,
-    /// 403 `REQUEST_LIMIT_EXCEEDED`. With Pipedrive: 429, the day's tokens being spent.
+    /// One of HubSpot's own refusals; other faces pass it over. Nothing is executed.
+    #[serde(rename = "hubspot")]
+    HubSpot(HubSpotTrouble),
+    /// 403 `REQUEST_LIMIT_EXCEEDED`; on the HubSpot face 429, on the Pipedrive face 429 with the day's tokens spent.
     RequestLimit {
         /// The limit on concurrent long requests instead of the daily one; with Pipedrive the burst limit.
         #[serde(default)]
         concurrent: bool,
     },
-    /// `UNABLE_TO_LOCK_ROW` on every row of the request, or on the given rows of a collection, counted from 0.
+    /// `UNABLE_TO_LOCK_ROW` on every row of the request, or on the given rows of a collection, counted from 0; on the HubSpot face
+    /// 423 for the whole request.
     RowLock {
         /// Empty: all of them.
         #[serde(default)]

@@ -33,6 +33,11 @@
 //! ([`PipedriveOptions`] as JSON), `records/{entity}[/{id}]` and `POST merge/{entity}/{id}/{into}` to edit as another user, `DELETE
 //! tokens`, `POST api_token`, `POST uninstall`, `GET spent` and `GET deliveries`.
 //!
+//! The HubSpot face answers at the root (`/crm/...`, `/oauth/...`, `/submissions/...` and so on) and below `/hubspot`; below
+//! `/_sandbox/hubspot/` are its `options` ([`HubSpotOptions`]), `tokens` and `installation` (`DELETE` ends them), the `webhooks`
+//! that wait, `records/{object}[/{id}]` and `POST restore/{object}/{id}`. Its records are written under the limits real accounts
+//! have: five searches in a second, an index that follows writes late. The host's clock refills them.
+//!
 //! Bulk jobs move as the host's clock does, at the pace of [`BulkOptions`]; with every time at zero a job is done when it is next
 //! looked at.
 //!
@@ -47,9 +52,11 @@ mod call;
 mod courier;
 mod encoding;
 mod fault;
+mod hubspot;
 mod log;
 mod pipedrive;
 mod pipedrive_api;
+mod portal;
 #[cfg(feature = "sandbox-pubsub")]
 mod pubsub;
 mod salesforce;
@@ -60,8 +67,10 @@ mod world;
 
 pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
+pub use hubspot::{HubSpotDelivery, HubSpotOptions, HubSpotSignature, HubSpotTrouble};
 pub use pipedrive::{PipedriveOptions, PipedrivePlan, WebhookDelivery};
 pub use pipedrive_api::PipedriveAccess;
+pub use portal::HubSpotAccess;
 #[cfg(feature = "sandbox-pubsub")]
 pub use pubsub::PubSub;
 pub use salesforce::{

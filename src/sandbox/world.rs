@@ -12,6 +12,7 @@ use crate::sandbox::api::RequestRecord;
 use crate::sandbox::call::{Call, Reply};
 use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
+use crate::sandbox::hubspot::HubSpot;
 use crate::sandbox::log::Log;
 use crate::sandbox::pipedrive::Pipedrive;
 use crate::sandbox::salesforce::{Held, Polled, Salesforce};
@@ -25,6 +26,7 @@ const ROWS_AT_ONCE: usize = 40_000;
 /// A vendor's part of the world. A new face gets a variant here and a field in [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
+    HubSpot,
     Pipedrive,
     Salesforce,
 }
@@ -45,6 +47,14 @@ impl Face {
         {
             return Some((Self::Salesforce, rest));
         }
+        if let Some(rest) = path.strip_prefix("/hubspot")
+            && rest.starts_with('/')
+        {
+            return Some((Self::HubSpot, rest));
+        }
+        if HubSpot::owns(path) {
+            return Some((Self::HubSpot, path));
+        }
         Salesforce::owns(path).then_some((Self::Salesforce, path))
     }
 }
@@ -62,6 +72,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct World {
     seed: u64,
+    pub(crate) hubspot: HubSpot,
     pub(crate) pipedrive: Pipedrive,
     pub(crate) salesforce: Salesforce,
     pub(crate) faults: Faults,
@@ -73,7 +84,9 @@ impl World {
     pub(crate) fn new(seed: u64, now: Timestamp) -> Self {
         let mut salesforce = Salesforce::new(seed, now);
         salesforce.committed();
-        Self { seed, pipedrive: Pipedrive::new(seed, now), salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
+        let hubspot = HubSpot::new(seed, now);
+        let pipedrive = Pipedrive::new(seed, now);
+        Self { seed, hubspot, pipedrive, salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
     }
 
     /// The world that `log` tells of, and the log made short.
@@ -82,6 +95,9 @@ impl World {
         for mut line in lines {
             if let Some(part) = line.get_mut("salesforce") {
                 world.salesforce.replay(now, part.take())?;
+            }
+            if let Some(part) = line.get_mut("hubspot") {
+                world.hubspot.replay(part.take())?;
             }
             if let Some(part) = line.get_mut("pipedrive") {
                 world.pipedrive.replay(part.take())?;
@@ -93,10 +109,10 @@ impl World {
     }
 
     fn snapshot(&self) -> Result<Value> {
-        let whole = || Error::internal("the world does not serialise");
-        let salesforce = self.salesforce.snapshot().ok_or_else(whole)?;
-        let pipedrive = self.pipedrive.snapshot().ok_or_else(whole)?;
-        Ok(json!({"pipedrive": pipedrive, "salesforce": salesforce}))
+        let failed = || Error::internal("the world does not serialise");
+        let (salesforce, hubspot) = (self.salesforce.snapshot().ok_or_else(failed)?, self.hubspot.snapshot().ok_or_else(failed)?);
+        let pipedrive = self.pipedrive.snapshot().ok_or_else(failed)?;
+        Ok(json!({"salesforce": salesforce, "hubspot": hubspot, "pipedrive": pipedrive}))
     }
 
     /// Back to the beginning, script, requests and log too.
@@ -114,23 +130,25 @@ impl World {
     /// Makes what has changed last; if that fails, it has not happened.
     pub(crate) fn commit(&mut self) -> Result<()> {
         self.salesforce.publish();
+        self.hubspot.publish();
         let (salesforce, pipedrive) = (self.salesforce.is_dirty(), self.pipedrive.is_dirty());
-        if let Some(log) = &mut self.log
-            && (salesforce || pipedrive)
-        {
+        if let Some(log) = &mut self.log {
             let parts = [
-                ("salesforce", if salesforce { self.salesforce.pending() } else { None }),
-                ("pipedrive", if pipedrive { self.pipedrive.pending() } else { None }),
+                ("salesforce", salesforce.then(|| self.salesforce.pending()).flatten()),
+                ("hubspot", self.hubspot.pending()),
+                ("pipedrive", pipedrive.then(|| self.pipedrive.pending()).flatten()),
             ];
             let line: Map<String, Value> = parts.into_iter().filter_map(|(face, part)| Some((face.to_owned(), part?))).collect();
             if !line.is_empty()
                 && let Err(error) = log.append(&Value::Object(line))
             {
                 self.salesforce.discarded();
+                self.hubspot.discarded();
                 self.pipedrive.discarded();
                 return Err(error);
             }
         }
+        self.hubspot.committed();
         if salesforce {
             self.salesforce.committed();
             self.salesforce.events.wake();
@@ -159,7 +177,9 @@ impl World {
     pub(crate) fn run(&mut self, face: Face, call: &mut Call, fault: Option<&FaultKind>) -> Result<Outcome, Box<Held>> {
         // What cannot be kept shows when the request's own changes are committed.
         let advanced = self.advance(call.now);
+        let own = if face == Face::HubSpot { self.hubspot.early(call, fault) } else { None };
         let early = match fault {
+            _ if own.is_some() => own,
             Some(FaultKind::DropBefore) => {
                 self.remember(call, 0);
                 return Ok(Outcome::Dropped);
@@ -211,6 +231,7 @@ impl World {
         let reply = match early {
             Some(reply) => reply,
             None => match face {
+                Face::HubSpot => self.hubspot.handle(call),
                 Face::Pipedrive => self.pipedrive.handle(call),
                 Face::Salesforce if Salesforce::streams(&call.path) => match self.salesforce.cometd(call) {
                     Polled::Held(held) => return Err(held),

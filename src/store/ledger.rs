@@ -76,6 +76,9 @@ pub struct Intent {
     pub opened_at: Timestamp,
     /// What is known about it.
     pub state: IntentState,
+    /// The ticket of the CRM's job it is part of, if it went out as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
 }
 
 /// Without the value of the unique field, which may be an e-mail address.
@@ -117,6 +120,18 @@ pub fn close(batch: &mut Batch, connection: &str, intent: &Intent) -> Result<()>
     let until = intent.opened_at.checked_add(CLOSED_KEPT).unwrap_or(Timestamp::MAX);
     batch.insert_until(closed_key(connection, &intent.op), "1", until)?;
     batch.delete(record_key(connection, &intent.entity, &intent.local));
+    Ok(())
+}
+
+/// Says that the write is part of a job; commit it before the job begins. The commit is refused with a conflict if the intent was
+/// closed before.
+///
+/// # Errors
+/// [`crate::error::ErrorKind::Internal`] if it does not serialise.
+pub fn mark_job(batch: &mut Batch, connection: &str, intent: &Intent, ticket: &str) -> Result<()> {
+    let key = record_key(connection, &intent.entity, &intent.local);
+    let value = encode(&key, FORMAT, &Intent { job: Some(ticket.to_owned()), ..intent.clone() })?;
+    batch.require_absent(closed_key(connection, &intent.op)).put(key, value);
     Ok(())
 }
 

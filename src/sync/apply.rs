@@ -14,13 +14,14 @@ use crate::store::{Batch, base, ledger, links, parked};
 use crate::sync::api::{Applied, Outcome};
 use crate::sync::engine::{Engine, Inner};
 use crate::sync::guarantee::Guarantee;
-use crate::sync::plan::{Action, Plan, PlanRow};
+use crate::sync::plan::{Action, Plan, PlanRow, Way};
 use crate::sync::planner::{doubt, seen};
 
 impl Engine {
     /// Writes what the plan says, as a stream with one item per record written (creates first, then updates).
     ///
-    /// Each chunk is: intents into the store, one write call, results into the store. A record the CRM refuses is an item of
+    /// Each chunk is: intents into the store, one write call (or one job of the CRM, whose ticket is stored before it begins),
+    /// results into the store. A record the CRM refuses is an item of
     /// the stream; what concerns all of them (no credential, no connection, no allowance, no store) is the stream's last item,
     /// as an error, and what was not sent by then stays for the next run (with several calls in flight, those under way are
     /// still reported). Dropping the stream is safe at any time: a write that was under way is an open intent, which
@@ -30,9 +31,9 @@ impl Engine {
     pub fn apply<'a>(&'a self, plan: &'a Plan) -> BoxStream<'a, Result<Applied>> {
         let inner = &*self.inner;
         let of = |action: Action| plan.rows.iter().filter(move |row| row.action == action).collect::<Vec<_>>();
-        let mut chunks: Vec<Vec<&PlanRow>> = Vec::new();
-        for rows in [of(Action::Create), of(Action::Update)] {
-            chunks.extend(rows.chunks(inner.batch_size).map(<[_]>::to_vec));
+        let mut chunks: Vec<(Way, Vec<&PlanRow>)> = Vec::new();
+        for (way, rows) in [(plan.creates, of(Action::Create)), (plan.updates, of(Action::Update))] {
+            chunks.extend(rows.chunks(way.size().max(1)).map(|rows| (way, rows.to_vec())));
         }
         let known = of(Action::Skip).into_iter().filter(|row| !row.hash.is_empty()).collect::<Vec<_>>();
         let remember = stream::once(async move { inner.remember(plan, &known).await }).map_ok(|()| (Vec::new(), None));
@@ -41,7 +42,7 @@ impl Engine {
         let begin = Arc::clone(&failed);
         let write = stream::iter(chunks)
             .take_while(move |_| std::future::ready(!begin.load(Ordering::Relaxed)))
-            .map(move |rows| async move { inner.write(plan, &rows).await })
+            .map(move |(way, rows)| async move { inner.write(plan, way, &rows).await })
             .buffered(inner.in_flight);
         remember
             .chain(write)
@@ -60,18 +61,18 @@ impl Engine {
 type Chunk = (Vec<Applied>, Option<Error>);
 
 /// The state of one record of a chunk.
-enum State {
+pub(super) enum State {
     Done(Outcome),
     Waiting,
 }
 
 /// What sending a chunk led to, row by row.
-struct Sent {
-    states: Vec<State>,
+pub(super) struct Sent {
+    pub(super) states: Vec<State>,
     /// A try got no answer, so the CRM may hold what was sent although the row was not done.
-    unsure: Vec<bool>,
+    pub(super) unsure: Vec<bool>,
     /// Trouble that concerns every record.
-    fatal: Option<Error>,
+    pub(super) fatal: Option<Error>,
 }
 
 impl Inner {
@@ -156,7 +157,7 @@ impl Inner {
         Ok((Vec::new(), moved))
     }
 
-    async fn write(&self, plan: &Plan, rows: &[&PlanRow]) -> Result<Chunk> {
+    async fn write(&self, plan: &Plan, way: Way, rows: &[&PlanRow]) -> Result<Chunk> {
         let (store, connection) = (&*self.store, self.connection());
         let (opened, mut applied) = self.open(plan, rows).await?;
         if opened.is_empty() {
@@ -184,7 +185,10 @@ impl Inner {
             return Ok((applied, None));
         }
 
-        let Sent { states, unsure, fatal } = self.send(&sent).await?;
+        let Sent { states, unsure, fatal } = match way {
+            Way::Jobs { .. } => self.send_job(&mut sent).await?,
+            Way::Batches { .. } | Way::Rows => self.send(&sent).await?,
+        };
 
         let now = store.now().await?;
         let mut batch = Batch::default();
@@ -255,10 +259,11 @@ impl Inner {
             mapping: plan.mapping.clone(),
             opened_at: now,
             state: ledger::IntentState::Open,
+            job: None,
         })
     }
 
-    fn op(&self, row: &PlanRow) -> Result<BulkOp> {
+    pub(super) fn op(&self, row: &PlanRow) -> Result<BulkOp> {
         if let (Action::Update, Some(id)) = (row.action, &row.remote) {
             let mut fields = row.fields.clone();
             // A record that was not ours carries our key from now on.
@@ -283,7 +288,7 @@ impl Inner {
     }
 
     /// Sends the rows, repeating what may be repeated. An error is one that concerns every record.
-    async fn send(&self, sent: &[(&PlanRow, ledger::Intent)]) -> Result<Sent> {
+    pub(super) async fn send(&self, sent: &[(&PlanRow, ledger::Intent)]) -> Result<Sent> {
         let mut states: Vec<State> = sent.iter().map(|_| State::Waiting).collect();
         let mut unsure = vec![false; states.len()];
         let started = self.host.monotonic();
@@ -368,13 +373,13 @@ impl Inner {
     }
 }
 
-fn note(unsure: &mut [bool], at: usize) {
+pub(super) fn note(unsure: &mut [bool], at: usize) {
     if let Some(unsure) = unsure.get_mut(at) {
         *unsure = true;
     }
 }
 
-fn success(action: Action, written: Written) -> Outcome {
+pub(super) fn success(action: Action, written: Written) -> Outcome {
     match (action, written.created) {
         (Action::Create, Some(false)) | (Action::Update, _) => Outcome::Updated(written.id),
         _ => Outcome::Created(written.id),

@@ -32,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) policy: RetryPolicy,
     pub(crate) batch_size: usize,
     pub(crate) in_flight: usize,
+    pub(crate) jobs_from: Option<usize>,
     pub(crate) search_lag: std::time::Duration,
 }
 
@@ -55,6 +56,7 @@ impl Engine {
             policy: RetryPolicy::default(),
             batch_size: 200,
             in_flight: 1,
+            jobs_from: None,
             search_lag: std::time::Duration::from_secs(60),
         }
     }
@@ -115,6 +117,7 @@ pub struct EngineBuilder {
     policy: RetryPolicy,
     batch_size: usize,
     in_flight: usize,
+    jobs_from: Option<usize>,
     search_lag: std::time::Duration,
 }
 
@@ -152,6 +155,17 @@ impl EngineBuilder {
     #[must_use]
     pub fn in_flight(mut self, calls: usize) -> Self {
         self.in_flight = calls.max(1);
+        self
+    }
+
+    /// From how many records on writes of one kind are a job of the CRM, where a job can do them; `usize::MAX` is never. Default:
+    /// the adapter's word ([`crate::adapter::JobTerms::from`]).
+    ///
+    /// A job takes fewer calls and longer: its outcomes come when all of it is done. Creates without an external key are never
+    /// one.
+    #[must_use]
+    pub fn jobs_from(mut self, records: usize) -> Self {
+        self.jobs_from = Some(records);
         self
     }
 
@@ -199,6 +213,7 @@ impl EngineBuilder {
             match_field,
             policy: self.policy,
             in_flight: self.in_flight,
+            jobs_from: self.jobs_from,
             search_lag: self.search_lag,
         };
         Ok(Engine { inner: Arc::new(inner) })

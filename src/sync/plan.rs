@@ -51,6 +51,46 @@ pub struct PlanRow {
     pub(crate) seen: Option<(String, jiff::Timestamp)>,
 }
 
+/// How writes of one kind go to the CRM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Way {
+    /// Several records in one call.
+    Batches {
+        /// Most records in one call.
+        size: usize,
+    },
+    /// Jobs that the CRM carries out in its own time ([`crate::adapter::CrmAdapter::open_job`]).
+    Jobs {
+        /// Most records in one job.
+        size: usize,
+        /// About how many calls one job takes.
+        calls: usize,
+    },
+    /// One call for each record.
+    Rows,
+}
+
+impl Way {
+    /// Records that are written together.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Batches { size } | Self::Jobs { size, .. } => size,
+            Self::Rows => 1,
+        }
+    }
+
+    /// About how many calls `count` records take.
+    pub fn calls(self, count: usize) -> u64 {
+        let groups = count.div_ceil(self.size().max(1)) as u64;
+        match self {
+            Self::Jobs { calls, .. } => groups.saturating_mul(calls as u64),
+            Self::Batches { .. } | Self::Rows => groups,
+        }
+    }
+}
+
 /// The price in API calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -91,6 +131,10 @@ pub struct Plan {
     pub guarantee: Guarantee,
     /// The version of the mapping it was made with.
     pub mapping: String,
+    /// How creates are written.
+    pub creates: Way,
+    /// How updates are written.
+    pub updates: Way,
     /// The rows, in the order of the input.
     pub rows: Vec<PlanRow>,
     /// The price.
@@ -140,6 +184,12 @@ impl fmt::Display for Plan {
             writeln!(f, "  {name:<8}{count:>8}  {what}")?;
         }
         writeln!(f, "  guarantee for creates: {}", self.guarantee)?;
+        for (what, way, count) in [("creates", self.creates, summary.create), ("updates", self.updates, summary.update)] {
+            if let (Way::Jobs { size, .. }, true) = (way, count > 0) {
+                let jobs = count.div_ceil(size.max(1));
+                writeln!(f, "  {what} go as {jobs} {} of up to {size} records", if jobs == 1 { "job" } else { "jobs" })?;
+            }
+        }
         write!(f, "  API calls: {} made to plan, {} needed to apply", self.cost.read_calls, self.cost.write_calls)?;
         if let Some(left) = self.cost.left {
             write!(f, ", {left} left in the CRM's window")?;

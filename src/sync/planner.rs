@@ -13,7 +13,7 @@ use crate::sync::api::Incoming;
 use crate::sync::decide::{Decision, decide};
 use crate::sync::engine::{Engine, Inner};
 use crate::sync::lookup::{Found, carries, fold};
-use crate::sync::plan::{Action, Cost, Plan, PlanRow};
+use crate::sync::plan::{Action, Cost, Plan, PlanRow, Way};
 
 /// Rows read from the store at once.
 const STORE_PAGE: usize = 1_000;
@@ -44,16 +44,15 @@ impl Engine {
             entity: inner.entity.clone(),
             guarantee: inner.guarantee.clone(),
             mapping: inner.mapping.version().to_owned(),
+            creates: Way::Rows,
+            updates: Way::Rows,
             rows,
             cost: Cost { read_calls: draft.read_calls, write_calls: 0, left },
         };
         let summary = plan.summary();
-        let calls = |count: usize| count.div_ceil(inner.batch_size) as u64;
-        plan.cost.write_calls = if inner.adapter.capabilities().bulk {
-            calls(summary.create) + calls(summary.update)
-        } else {
-            (summary.create + summary.update) as u64
-        };
+        plan.creates = inner.way(Action::Create, summary.create, left);
+        plan.updates = inner.way(Action::Update, summary.update, left.map(|left| left.saturating_sub(plan.creates.calls(summary.create))));
+        plan.cost.write_calls = plan.creates.calls(summary.create) + plan.updates.calls(summary.update);
         Ok(plan)
     }
 }
@@ -185,7 +184,10 @@ impl<'a> Draft<'a> {
             };
             match (create, update) {
                 (Ok(create), Ok(update)) => work.mapped = Some((create.fields, update.fields)),
-                (Err(error), _) | (_, Err(error)) => work.verdict = Some((Action::Invalid, chain(&error))),
+                (Err(error), _) | (_, Err(error)) => {
+                    let action = if error.skips_record() { Action::Skip } else { Action::Invalid };
+                    work.verdict = Some((action, chain(&error)));
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ impl Engine {
     /// Finds out what became of the writes that were under way when the process ended, or that got no answer. Call it before
     /// the first plan of a run, when no other process applies a plan to the same entity.
     ///
-    /// Creates are looked for by the key or marker they carried. Updates are closed, and marked so that the next plan reads the
+    /// What went out as a job is answered by the job, which is waited for if it is still at work. Creates are looked for by the key or marker they carried. Updates are closed, and marked so that the next plan reads the
     /// record: they write absolute values, so it writes what is still missing. Without a guarantee a create stays open until
     /// [`Engine::answer`].
     ///
@@ -26,6 +26,7 @@ impl Engine {
         let inner = &*self.inner;
         let mut resolved = Resolved::default();
         let open = ledger::open_intents(&*inner.store, inner.connection(), &inner.entity).await?;
+        let open = inner.resolve_jobs(open, &mut resolved).await?;
         for page in open.chunks(PAGE) {
             inner.resolve_page(page, &mut resolved).await?;
         }

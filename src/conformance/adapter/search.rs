@@ -39,6 +39,9 @@ pub(super) async fn search_operators(run: &Run<'_>) -> Done {
             conditions.push((name, Criteria::compare(field, op, one(&middle.1, field))));
         }
     }
+    if run.adapter.capabilities().search_case_sensitive {
+        conditions.retain(|(name, _)| *name != "= in another case");
+    }
     for (name, condition) in conditions {
         let wanted = records.iter().filter(|(_, fields)| condition.matches(fields)).map(|(id, _)| id);
         match run.found(run.query(run.these(&records).and(condition.clone()))).await {

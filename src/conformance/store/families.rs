@@ -136,6 +136,7 @@ fn intent(op: &str, local: &str, opened_at: Timestamp) -> Intent {
         mapping: "m".to_owned(),
         opened_at,
         state: IntentState::Open,
+        job: None,
     }
 }
 

@@ -8,11 +8,10 @@ use super::list::Choices;
 use super::pattern::Pattern;
 use super::profile::Profile;
 use super::refused::{Encoded, Note, ROUNDED, Refused, refused, wrong};
-use super::{hubspot, id, pipedrive};
 use crate::mapping::email;
 use crate::mapping::field::OnTooLong;
 use crate::mapping::formula::{boolean, decimal_to_value, value_to_decimal};
-use crate::model::{FieldSchema, FieldType};
+use crate::model::FieldType;
 
 fn bad_email<T>(fault: &str) -> Result<T, Refused> {
     refused("wrong_format", format!("this is no e-mail address: {fault}; correct it at its source"))
@@ -26,8 +25,8 @@ pub(crate) struct Encoder {
     /// The field's name: Pipedrive's custom fields are told by it.
     pub(crate) name: String,
     pub(crate) max: Option<u32>,
-    max_bytes: Option<u32>,
-    max_digits: Option<u32>,
+    pub(super) max_bytes: Option<u32>,
+    pub(super) max_digits: Option<u32>,
     pub(crate) on_too_long: OnTooLong,
     pub(crate) lenient: bool,
     pub(crate) zone: Option<Offset>,
@@ -37,26 +36,10 @@ pub(crate) struct Encoder {
     /// True if the members of a multi-select are added to those the CRM has.
     pub(crate) append: bool,
     pub(super) choices: Choices,
-    references: Vec<String>,
+    pub(super) references: Vec<String>,
 }
 
 impl Encoder {
-    pub(crate) fn new(profile: Profile, name: &str, field: Option<&FieldSchema>) -> Self {
-        let mut made = Self { profile, name: name.to_owned(), ..Self::default() };
-        if let Some(field) = field {
-            made.kind = field.kind.clone();
-            made.max = field.max_length;
-            made.max_bytes = field.max_bytes;
-            made.max_digits = field.max_digits.map(u32::from);
-            made.choices = Choices::of(field);
-            made.references.clone_from(&field.references);
-        }
-        if profile == Profile::Pipedrive {
-            pipedrive::refine(&mut made);
-        }
-        made
-    }
-
     /// True if every value goes through as it is.
     pub(crate) fn is_copy(&self) -> bool {
         self.kind == FieldType::Any && self.max.is_none() && self.profile != Profile::Hubspot && self.pattern.is_none()
@@ -92,41 +75,6 @@ impl Encoder {
             // A list that is emptied comes back as an empty list.
             (Profile::Pipedrive, FieldType::ContactPoints) => Value::Array(Vec::new()),
             _ => Value::Null,
-        }
-    }
-
-    /// Encodes a value that is not null. A null result stands for an emptied field.
-    pub(crate) fn encode(&self, value: &Value) -> Result<Encoded, Refused> {
-        let read;
-        let mut value = value;
-        if let Some(pattern) = &self.pattern {
-            let dated = matches!(self.kind, FieldType::Date | FieldType::DateTime { .. } | FieldType::Time);
-            let made = if dated { pattern.read(value, &self.kind, self.zone) } else { pattern.write(value, self.zone) };
-            let Some(made) = made else { return refused("wrong_format", "the value does not have the field's `format`") };
-            read = made;
-            value = &read;
-        }
-        match self.profile {
-            Profile::Hubspot => hubspot::encode(self, value),
-            Profile::Pipedrive => pipedrive::encode(self, value),
-            Profile::Salesforce => self.salesforce(value),
-            Profile::Custom => self.plain(value),
-        }
-    }
-
-    fn salesforce(&self, value: &Value) -> Result<Encoded, Refused> {
-        match (&self.kind, value) {
-            (FieldType::Id | FieldType::Reference, Value::String(text)) if text.trim().is_empty() => Ok((Value::Null, None)),
-            (FieldType::Id | FieldType::Reference, Value::String(text)) => {
-                Ok((Value::String(id::reference(text, &self.references)?), None))
-            }
-            (FieldType::Id | FieldType::Reference, other) => wrong("the id of a record", other),
-            (FieldType::Time, value) => {
-                let time = self.time(value)?;
-                let text = format!("{:02}:{:02}:{:02}.{:03}Z", time.hour(), time.minute(), time.second(), time.millisecond());
-                Ok((Value::String(text), None))
-            }
-            _ => self.plain(value),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
 use crate::queue::memory::State;
 use crate::queue::nats::command::{Command, Envelope, Outcome, apply, damaged};
-use crate::queue::nats::queue::NatsQueueOptions;
+use crate::queue::nats::options::NatsQueueOptions;
 use crate::queue::nats::snapshot::{self, End};
 use crate::sql::within;
 

@@ -2,7 +2,9 @@
 
 mod command;
 mod log;
+mod options;
 mod queue;
 mod snapshot;
 
-pub use queue::{NatsQueue, NatsQueueOptions};
+pub use options::NatsQueueOptions;
+pub use queue::NatsQueue;

@@ -9,16 +9,17 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use crate::error::{Error, Result};
 use crate::model::{Entity, EntitySchema, Fields};
 use crate::pace::Schedule;
-use crate::salesforce::bulk::api::Bulk;
 use crate::salesforce::bulk::cells::Encoding;
 use crate::salesforce::bulk::file::{Form, JobFile, Sealed};
 use crate::salesforce::bulk::ingest_job::IngestJob;
 use crate::salesforce::bulk::job::{Delimiter, IngestOperation, LineEnding};
+use crate::salesforce::bulk::open::open_ingest;
 use crate::salesforce::bulk::outcome::{IngestEvent, RowOutcome, RowResult};
 use crate::salesforce::bulk::polling::Polling;
+use crate::salesforce::client::Salesforce;
 
 /// 150 MB once encoded is the most a job takes, which leaves 100 MB of CSV (Bulk API 2.0 Developer Guide, "Upload Job Data").
-const MOST_BYTES: usize = 100_000_000;
+pub(super) const MOST_BYTES: usize = 100_000_000;
 /// One job's file is held in memory until its outcomes are in.
 const DEFAULT_BYTES: usize = 8 << 20;
 /// Fifteen of the org's internal batches of 10,000.
@@ -30,7 +31,7 @@ const UPLOADS: u32 = 3;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Ingest {
-    bulk: Bulk,
+    client: Salesforce,
     entity: Entity,
     operation: IngestOperation,
     encoding: Encoding,
@@ -43,10 +44,10 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    pub(super) fn new(bulk: Bulk, entity: Entity, operation: IngestOperation) -> Self {
+    pub(super) fn new(client: Salesforce, entity: Entity, operation: IngestOperation) -> Self {
         let form = Form { delimiter: Delimiter::Comma, ending: LineEnding::Lf, bytes: DEFAULT_BYTES, rows: DEFAULT_ROWS };
         Self {
-            bulk,
+            client,
             entity,
             encoding: Encoding::new(operation.clone()),
             key: operation.required().map(ToOwned::to_owned),
@@ -178,7 +179,7 @@ impl Ingest {
 
     /// A job that has the file and is not started.
     async fn upload(&self, file: &Sealed) -> Result<IngestJob> {
-        let host = self.bulk.client().host().clone();
+        let host = self.client.host().clone();
         let mut pauses: Schedule = self.polling.schedule();
         let mut attempt = 1;
         loop {
@@ -198,13 +199,18 @@ impl Ingest {
     }
 
     async fn try_upload(&self, file: &Sealed) -> Result<IngestJob> {
-        let mut ticket = self
-            .bulk
-            .open_ingest(&self.entity, &self.operation, self.form.delimiter, self.form.ending, self.assignment_rule.as_deref())
-            .await?;
+        let mut ticket = open_ingest(
+            &self.client,
+            &self.entity,
+            &self.operation,
+            self.form.delimiter,
+            self.form.ending,
+            self.assignment_rule.as_deref(),
+        )
+        .await?;
         ticket.rows = Some(file.rows);
         ticket.key.clone_from(&self.key);
-        let job = IngestJob::new(self.bulk.client().clone(), ticket).polling(self.polling);
+        let job = IngestJob::new(self.client.clone(), ticket).polling(self.polling);
         match job.upload(file.body.clone()).await {
             Ok(()) => Ok(job),
             Err(error) => {

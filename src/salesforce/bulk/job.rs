@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Error;
 use crate::model::{Entity, parse_datetime};
-use crate::salesforce::config::ApiVersion;
 use crate::salesforce::dialect::{Complaint, row_error};
+use crate::salesforce::version::ApiVersion;
 
 /// What stands between the columns of a job's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

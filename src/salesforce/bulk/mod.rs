@@ -15,13 +15,15 @@ mod file;
 mod ingest;
 mod ingest_job;
 mod job;
+mod open;
+mod operations;
 mod outcome;
 mod polling;
 mod query_job;
 mod reader;
-mod route;
 mod rows;
 
+pub use crate::salesforce::route::{Route, Volume};
 pub use api::Bulk;
 pub use ingest::Ingest;
 pub use ingest_job::IngestJob;
@@ -29,4 +31,3 @@ pub use job::{Delimiter, IngestOperation, JobInfo, JobState, JobTicket, LineEndi
 pub use outcome::{IngestEvent, IngestReport, RowOutcome, RowResult};
 pub use polling::Polling;
 pub use query_job::{QueryJob, ResultPage};
-pub use route::{Route, Volume};

@@ -20,6 +20,7 @@ pub enum Route {
 /// Where one way becomes cheaper than another. The default follows the guide: jobs above 2,000 rows written or 50,000 rows read
 /// (Bulk API 2.0 Developer Guide, "When to Use Bulk API 2.0").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Volume {
     /// Writes of more rows than this are a job.
@@ -38,6 +39,8 @@ impl Default for Volume {
 const JOB_CALLS: u64 = 6;
 /// The looks of a job of some seconds, as the pauses grow from one second on.
 const LOOKS: u64 = 4;
+/// About how many requests one job takes.
+pub(super) const CALLS_OF_A_JOB: u64 = JOB_CALLS + LOOKS;
 
 impl Volume {
     /// The default.
@@ -80,7 +83,7 @@ impl Route {
     pub fn write_calls(self, count: usize) -> u64 {
         match self {
             _ if count == 0 => 0,
-            Self::Bulk => JOB_CALLS + LOOKS,
+            Self::Bulk => CALLS_OF_A_JOB,
             Self::Collections => count.div_ceil(COLLECTION_LIMIT) as u64,
             Self::Rows => count as u64,
         }

@@ -1,0 +1,4 @@
+//! Chapters for people, with code that is compiled and run.
+
+#[doc = include_str!("write_an_adapter.md")]
+pub mod write_an_adapter {}
