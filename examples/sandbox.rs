@@ -71,6 +71,9 @@ async fn post(sandbox: &Sandbox, base: &str) -> String {
         if let Err(error) = sandbox.send_webhooks(&transport).await {
             return error.to_string();
         }
+        if let Err(error) = sandbox.send_pipedrive_webhooks(&transport).await {
+            return error.to_string();
+        }
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 }
@@ -98,7 +101,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         sandbox.pubsub(listener).map_err(|error| error.to_string())?
     };
     #[cfg_attr(not(feature = "sandbox-pubsub"), allow(unused_mut, reason = "only the Pub/Sub face adds to it"))]
-    let mut access = serde_json::json!({"salesforce": sandbox.salesforce(&base), "hubspot": sandbox.hubspot(&base)});
+    let mut access = serde_json::json!({"hubspot": sandbox.hubspot(&base), "pipedrive": sandbox.pipedrive(&base), "salesforce": sandbox.salesforce(&base)});
     #[cfg(feature = "sandbox-pubsub")]
     {
         // Clients want the certificate authority as a file.

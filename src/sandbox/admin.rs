@@ -12,7 +12,7 @@ use crate::sandbox::world::World;
 
 /// Every row of every face.
 pub(crate) fn state(world: &World) -> Value {
-    json!({"hubspot": world.hubspot.state(), "salesforce": world.salesforce.state()})
+    json!({"hubspot": world.hubspot.state(), "pipedrive": world.pipedrive.state(), "salesforce": world.salesforce.state()})
 }
 
 fn refuse(error: &Error) -> Reply {
@@ -42,6 +42,11 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
         return refuse(&error);
     }
     match (path.as_slice(), &call.method) {
+        (["pipedrive", rest @ ..], method) => {
+            let result = world.pipedrive.admin(method, rest, &call.body, now);
+            let result = result.and_then(|reply| world.commit().map(|()| reply));
+            result.unwrap_or_else(|error| refuse(&error))
+        }
         (["state"], &Method::GET) => Reply::ok(state(&world)),
         (["state"], &Method::DELETE) => world.reset(now).map_or_else(|error| refuse(&error), |()| done),
         (["requests"], &Method::GET) => Reply::ok(json!(world.requests)),
@@ -157,7 +162,7 @@ pub(crate) fn handle(sandbox: &Sandbox, call: &Call) -> Reply {
         }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            json!({"error": "the sandbox has state, requests, faults, options, events, automations, tokens, clock, hubspot, convert, recycle_bin, undelete/{object}/{id} and \
+            json!({"error": "the sandbox has state, requests, faults, options, events, automations, tokens, clock, hubspot, pipedrive, convert, recycle_bin, undelete/{object}/{id} and \
                              records/{object}[/{id}]"}),
         ),
     }

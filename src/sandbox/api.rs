@@ -336,7 +336,7 @@ impl Sandbox {
             return Outcome::Answer(admin::handle(self, &call).into_response());
         }
         encoding::request(&mut call);
-        let Some((face, rest)) = Face::of(path) else {
+        let Some((face, rest)) = Face::of(path, &call.query) else {
             return Outcome::Answer(Reply::html(http::StatusCode::NOT_FOUND, "<html><body>Not Found</body></html>").into_response());
         };
         call.path = rest.to_owned();

@@ -26,9 +26,9 @@ pub enum FaultKind {
     /// One of HubSpot's own refusals; other faces pass it over. Nothing is executed.
     #[serde(rename = "hubspot")]
     HubSpot(HubSpotTrouble),
-    /// 403 `REQUEST_LIMIT_EXCEEDED`; on the HubSpot face 429.
+    /// 403 `REQUEST_LIMIT_EXCEEDED`; on the HubSpot face 429, on the Pipedrive face 429 with the day's tokens spent.
     RequestLimit {
-        /// The limit on concurrent long requests instead of the daily one.
+        /// The limit on concurrent long requests instead of the daily one; with Pipedrive the burst limit.
         #[serde(default)]
         concurrent: bool,
     },

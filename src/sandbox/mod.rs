@@ -28,6 +28,11 @@
 //! `POST undelete/{object}/{id}` and `DELETE recycle_bin`; `POST convert` converts a lead (a [`Conversion`] as JSON); `GET`,
 //! `POST` and `DELETE automations` are the org's validation rules and triggers (an [`Automation`] as JSON).
 //!
+//! The Pipedrive face answers at the root (`/v1/...`, `/api/v1/...`, `/api/v2/...`, `/oauth/token`, `/oauth/revoke`, and
+//! `/oauth/authorize` for its own client ids) and below `/pipedrive`. Below `/_sandbox/pipedrive/` there are `options`
+//! ([`PipedriveOptions`] as JSON), `records/{entity}[/{id}]` and `POST merge/{entity}/{id}/{into}` to edit as another user, `DELETE
+//! tokens`, `POST api_token`, `POST uninstall`, `GET spent` and `GET deliveries`.
+//!
 //! The HubSpot face answers at the root (`/crm/...`, `/oauth/...`, `/submissions/...` and so on) and below `/hubspot`; below
 //! `/_sandbox/hubspot/` are its `options` ([`HubSpotOptions`]), `tokens` and `installation` (`DELETE` ends them), the `webhooks`
 //! that wait, `records/{object}[/{id}]` and `POST restore/{object}/{id}`. Its records are written under the limits real accounts
@@ -49,6 +54,8 @@ mod encoding;
 mod fault;
 mod hubspot;
 mod log;
+mod pipedrive;
+mod pipedrive_api;
 mod portal;
 #[cfg(feature = "sandbox-pubsub")]
 mod pubsub;
@@ -61,6 +68,8 @@ mod world;
 pub use api::{RequestRecord, SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
 pub use hubspot::{HubSpotDelivery, HubSpotOptions, HubSpotSignature, HubSpotTrouble};
+pub use pipedrive::{PipedriveOptions, PipedrivePlan, WebhookDelivery};
+pub use pipedrive_api::PipedriveAccess;
 pub use portal::HubSpotAccess;
 #[cfg(feature = "sandbox-pubsub")]
 pub use pubsub::PubSub;

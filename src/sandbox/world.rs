@@ -14,6 +14,7 @@ use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
 use crate::sandbox::hubspot::HubSpot;
 use crate::sandbox::log::Log;
+use crate::sandbox::pipedrive::Pipedrive;
 use crate::sandbox::salesforce::{Held, Polled, Salesforce};
 
 /// So many requests are remembered.
@@ -26,12 +27,21 @@ const ROWS_AT_ONCE: usize = 40_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
     HubSpot,
+    Pipedrive,
     Salesforce,
 }
 
 impl Face {
     /// The face a path belongs to, and the path without the face's prefix.
-    pub(crate) fn of(path: &str) -> Option<(Self, &str)> {
+    pub(crate) fn of<'a>(path: &'a str, query: &str) -> Option<(Self, &'a str)> {
+        if let Some(rest) = path.strip_prefix("/pipedrive")
+            && rest.starts_with('/')
+        {
+            return Some((Self::Pipedrive, rest));
+        }
+        if Pipedrive::owns(path, query) {
+            return Some((Self::Pipedrive, path));
+        }
         if let Some(rest) = path.strip_prefix("/salesforce")
             && rest.starts_with('/')
         {
@@ -63,6 +73,7 @@ pub(crate) enum Outcome {
 pub(crate) struct World {
     seed: u64,
     pub(crate) hubspot: HubSpot,
+    pub(crate) pipedrive: Pipedrive,
     pub(crate) salesforce: Salesforce,
     pub(crate) faults: Faults,
     pub(crate) requests: VecDeque<RequestRecord>,
@@ -74,7 +85,8 @@ impl World {
         let mut salesforce = Salesforce::new(seed, now);
         salesforce.committed();
         let hubspot = HubSpot::new(seed, now);
-        Self { seed, hubspot, salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
+        let pipedrive = Pipedrive::new(seed, now);
+        Self { seed, hubspot, pipedrive, salesforce, faults: Faults::new(seed), requests: VecDeque::new(), log: None }
     }
 
     /// The world that `log` tells of, and the log made short.
@@ -87,6 +99,9 @@ impl World {
             if let Some(part) = line.get_mut("hubspot") {
                 world.hubspot.replay(part.take())?;
             }
+            if let Some(part) = line.get_mut("pipedrive") {
+                world.pipedrive.replay(part.take())?;
+            }
         }
         log.compact(&world.snapshot()?)?;
         world.log = Some(log);
@@ -96,7 +111,8 @@ impl World {
     fn snapshot(&self) -> Result<Value> {
         let failed = || Error::internal("the world does not serialise");
         let (salesforce, hubspot) = (self.salesforce.snapshot().ok_or_else(failed)?, self.hubspot.snapshot().ok_or_else(failed)?);
-        Ok(json!({"salesforce": salesforce, "hubspot": hubspot}))
+        let pipedrive = self.pipedrive.snapshot().ok_or_else(failed)?;
+        Ok(json!({"salesforce": salesforce, "hubspot": hubspot, "pipedrive": pipedrive}))
     }
 
     /// Back to the beginning, script, requests and log too.
@@ -115,20 +131,20 @@ impl World {
     pub(crate) fn commit(&mut self) -> Result<()> {
         self.salesforce.publish();
         self.hubspot.publish();
-        let salesforce = self.salesforce.is_dirty();
+        let (salesforce, pipedrive) = (self.salesforce.is_dirty(), self.pipedrive.is_dirty());
         if let Some(log) = &mut self.log {
-            let mut line = Map::new();
-            if let Some(part) = salesforce.then(|| self.salesforce.pending()).flatten() {
-                line.insert("salesforce".to_owned(), part);
-            }
-            if let Some(part) = self.hubspot.pending() {
-                line.insert("hubspot".to_owned(), part);
-            }
+            let parts = [
+                ("salesforce", salesforce.then(|| self.salesforce.pending()).flatten()),
+                ("hubspot", self.hubspot.pending()),
+                ("pipedrive", pipedrive.then(|| self.pipedrive.pending()).flatten()),
+            ];
+            let line: Map<String, Value> = parts.into_iter().filter_map(|(face, part)| Some((face.to_owned(), part?))).collect();
             if !line.is_empty()
                 && let Err(error) = log.append(&Value::Object(line))
             {
                 self.salesforce.discarded();
                 self.hubspot.discarded();
+                self.pipedrive.discarded();
                 return Err(error);
             }
         }
@@ -136,6 +152,9 @@ impl World {
         if salesforce {
             self.salesforce.committed();
             self.salesforce.events.wake();
+        }
+        if pipedrive {
+            self.pipedrive.committed();
         }
         Ok(())
     }
@@ -164,6 +183,14 @@ impl World {
             Some(FaultKind::DropBefore) => {
                 self.remember(call, 0);
                 return Ok(Outcome::Dropped);
+            }
+            Some(FaultKind::TooManyRequests { retry_after }) if face == Face::Pipedrive => {
+                Some(after(self.pipedrive.limited(false), retry_after.as_ref()))
+            }
+            Some(FaultKind::RequestLimit { concurrent }) if face == Face::Pipedrive => Some(self.pipedrive.limited(!*concurrent)),
+            Some(FaultKind::ExpireToken) if face == Face::Pipedrive => {
+                self.pipedrive.expire_shown(call);
+                None
             }
             Some(FaultKind::TooManyRequests { retry_after }) => {
                 let reply = Reply::html(StatusCode::TOO_MANY_REQUESTS, "<html><body>Too Many Requests</body></html>");
@@ -205,6 +232,7 @@ impl World {
             Some(reply) => reply,
             None => match face {
                 Face::HubSpot => self.hubspot.handle(call),
+                Face::Pipedrive => self.pipedrive.handle(call),
                 Face::Salesforce if Salesforce::streams(&call.path) => match self.salesforce.cometd(call) {
                     Polled::Held(held) => return Err(held),
                     Polled::Reply(reply) => reply,
