@@ -28,6 +28,10 @@ impl Pipedrive {
 pub(crate) fn all_fields(kind: Kind, row: &Map<String, Value>, map: &FieldMap) -> Fields {
     let mut fields = Fields::new();
     for (name, value) in row {
+        // The list of webhooks answers their passwords.
+        if kind == Kind::Webhook && name == "http_auth_password" {
+            continue;
+        }
         let custom = name == "custom_fields" || (kind.version() == ApiVersion::V1 && name.get(..40).is_some_and(is_key));
         if !custom {
             fields.insert(name, value.clone());
