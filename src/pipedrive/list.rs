@@ -42,6 +42,7 @@ impl ListQuery {
 
     /// Only records whose field has this value: `owner_id`, `org_id`, `person_id`, `deal_id`, `pipeline_id`, `stage_id`, `done`,
     /// `status` (several, separated by commas, `deleted` among them), or a saved filter by `filter_id`, which overrules all others.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are given as they are")]
     pub fn filter(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.filters.push((name.into(), value.to_string()));
         self
@@ -108,7 +109,9 @@ impl ListQuery {
         for (name, value) in &self.filters {
             let saved = name == "filter_id" && (kind.multi_get() || kind == Kind::Lead);
             let pinned = kind == Kind::Note && name.starts_with("pinned_to_");
-            if !saved && !pinned && !builtin(kind, name).is_some_and(|field| field.has(F)) && !(kind == Kind::Person && name == "deal_id") {
+            let of_deal = kind == Kind::Person && name == "deal_id";
+            let known = saved || pinned || of_deal || builtin(kind, name).is_some_and(|field| field.has(F));
+            if !known {
                 return Err(wrong(&format!("filter {name}")));
             }
             pairs.push((name, value.clone()));

@@ -127,7 +127,7 @@ mod tests {
         let record =
             read(Kind::Deal, json!({"id": 1, "title": "x", "is_deleted": true, "custom_fields": null}), &["title", "Budget", "org_id"]);
         let names: Vec<&str> = record.fields.names().collect();
-        assert_eq!(names, ["title", "Budget", "org_id"]);
+        assert_eq!(names, ["Budget", "org_id", "title"]);
         assert!(record.fields.get("Budget").unwrap().is_null() && record.deleted);
     }
 }

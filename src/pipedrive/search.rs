@@ -130,7 +130,7 @@ impl Pipedrive {
         let items = kept(kind, query, &mut place, rows.iter(), map)?;
         place.at += now.len();
         let more = !later.is_empty();
-        page(items, place, more)
+        page(items, &place, more)
     }
 
     async fn page_by_term(
@@ -157,7 +157,7 @@ impl Pipedrive {
             None => place.at += 1,
         }
         let more = place.next.is_some() || place.at < terms.len();
-        page(items, place, more)
+        page(items, &place, more)
     }
 
     async fn page_by_list(
@@ -190,7 +190,7 @@ impl Pipedrive {
             let done = found.next.is_none();
             place.next = found.next;
             if !until_found || !items.is_empty() || done {
-                return page(items, place, !done);
+                return page(items, &place, !done);
             }
         }
     }
@@ -226,10 +226,10 @@ fn asks_for_deleted(filter: &Criteria) -> bool {
     asked
 }
 
-fn page(items: Vec<Record>, place: Place, more: bool) -> Result<Page<Record>> {
+fn page(items: Vec<Record>, place: &Place, more: bool) -> Result<Page<Record>> {
     if !more || place.left == Some(0) {
         return Ok(Page::last(items));
     }
-    let text = serde_json::to_string(&place).map_err(|_| Error::internal("a place could not be written"))?;
+    let text = serde_json::to_string(place).map_err(|_| Error::internal("a place could not be written"))?;
     Ok(Page::new(items, Some(Cursor::new(text)), None))
 }

@@ -128,9 +128,7 @@ impl WebhookPayload {
         let mut change = Change::new(kind.entity(), RecordId::new(self.meta.entity_id.as_deref()?), what);
         change.at = self.meta.timestamp.as_deref().and_then(parse_datetime);
         change.event = self.meta.id.as_deref().map(EventId::new);
-        let mut origin = Origin::default();
-        origin.user.clone_from(&self.meta.user_id);
-        change.origin = origin;
+        change.origin = Origin { user: self.meta.user_id.clone(), ..Origin::default() };
         if let Some(data) = self.data.as_ref().filter(|_| what != ChangeKind::Deleted) {
             change.fields = fields(kind, data);
             change.version = data.get("update_time").and_then(Value::as_str).map(Version::new);
@@ -245,9 +243,8 @@ fn version_one(body: Value) -> Result<WebhookEvent> {
     let change = id.zip(Kind::of(&Entity::new(object)).ok()).map(|(id, kind)| {
         let mut change = Change::new(kind.entity(), RecordId::new(id), what);
         change.at = at;
-        let mut origin = Origin::default();
-        origin.user = body.pointer("/meta/user_id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
-        change.origin = origin;
+        let user = body.pointer("/meta/user_id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+        change.origin = Origin { user, ..Origin::default() };
         // The flat shape of v1 needs the account's description; only what every shape has is told.
         let current = body.get("current").and_then(Value::as_object).filter(|_| what != ChangeKind::Deleted);
         for (name, value) in current.into_iter().flatten() {
