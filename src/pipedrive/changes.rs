@@ -24,6 +24,8 @@ use crate::query::{Cursor, Page};
 const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
 /// A poll this long after the last one is a new one.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+/// Pages read by one call while they hold nothing new.
+const MOST_PAGES: usize = 10;
 /// Rows of one second that are remembered; more are told again by the next new poll.
 const REMEMBERED: usize = 2_000;
 
@@ -34,15 +36,42 @@ struct Position {
     /// The second to begin with; none from the first record.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Timestamp>,
-    /// Ids of that second that were told already.
+    /// The newest second that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second: Option<Timestamp>,
+    /// Ids of the newest second, which were told already.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     seen: Vec<String>,
-    /// Where Pipedrive goes on inside that second.
+    /// Where Pipedrive goes on, while its pages lie in one second.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     /// When the last row was read, by the host's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     read: Option<Timestamp>,
+}
+
+impl Position {
+    /// Behind a page: its first and newest second, the ids of the newest, and where Pipedrive would go on.
+    fn behind(mut self, first: Option<Timestamp>, newest: Option<(Timestamp, Vec<String>)>, place: Option<String>) -> Self {
+        let Some((second, ids)) = newest else {
+            self.next = place;
+            return self;
+        };
+        if self.second != Some(second) {
+            (self.second, self.seen) = (Some(second), Vec::new());
+        }
+        for id in ids {
+            if !self.seen.contains(&id) {
+                self.seen.push(id);
+            }
+        }
+        // A page within one second leads nowhere by its time: only Pipedrive's own place does, for the same question.
+        self.next = place.filter(|_| first == Some(second));
+        if self.next.is_none() {
+            self.from = Some(second);
+        }
+        self
+    }
 }
 
 impl Pipedrive {
@@ -66,58 +95,53 @@ impl Pipedrive {
         let old = position.clone();
         if position.next.is_none() && position.read.is_some_and(|read| now.duration_since(read) >= PAUSE) {
             position.from = position.from.map(|from| from.checked_sub(OVERLAP).unwrap_or(from));
-            position.seen.clear();
-        }
-        let mut query = ListQuery::new().sort("update_time", false).limit(MOST);
-        if let Some(from) = position.from {
-            query = query.updated_since(from);
-        }
-        if feed.deletes {
-            query = query.filter("status", "open,won,lost,deleted");
-        }
-        if let Some(next) = &position.next {
-            query = query.after(next.clone());
+            (position.second, position.seen) = (None, Vec::new());
         }
         let map = self.names(kind, feed.select.iter().map(String::as_str)).await?;
-        let page = self.list_rows(kind, &query).await?;
-        let mut changes = Vec::with_capacity(page.rows.len());
-        // The rows of the newest second on this page.
-        let mut newest: Option<(Timestamp, Vec<String>)> = None;
-        for row in &page.rows {
-            let at = moment(row);
-            let second = at.map(whole);
-            let id = row_id(row).map(|id| id.into_string()).unwrap_or_default();
-            let told = second.is_some() && second == position.from && position.seen.contains(&id);
-            match (&mut newest, second) {
-                (Some((time, ids)), Some(second)) if *time == second => ids.push(id),
-                (Some((time, _)), Some(second)) if *time > second => {}
-                (_, Some(second)) => newest = Some((second, vec![id])),
-                (_, None) => {}
+        let mut changes = Vec::new();
+        let mut next = position;
+        for _ in 0..MOST_PAGES {
+            let mut query = ListQuery::new().sort("update_time", false).limit(MOST);
+            if let Some(from) = next.from {
+                query = query.updated_since(from);
             }
-            if !told {
-                changes.push(change(kind, row, feed, at, &map)?);
+            if feed.deletes {
+                query = query.filter("status", "open,won,lost,deleted");
             }
-        }
-        let mut next = Position { read: Some(now), ..position.clone() };
-        match newest {
-            Some((second, ids)) if position.from != Some(second) => {
-                (next.from, next.seen, next.next) = (Some(second), ids, None);
+            if let Some(place) = &next.next {
+                query = query.after(place.clone());
             }
-            // The page lies in the second it began with: only the cursor leads on.
-            Some((_, ids)) => {
-                next.next = page.next;
-                for id in ids {
-                    if !next.seen.contains(&id) {
-                        next.seen.push(id);
-                    }
+            let page = self.list_rows(kind, &query).await?;
+            let mut first = None;
+            let mut newest: Option<(Timestamp, Vec<String>)> = None;
+            for row in &page.rows {
+                let at = moment(row);
+                let second = at.map(whole);
+                first = first.or(second);
+                let id = row_id(row).map(|id| id.into_string()).unwrap_or_default();
+                let told = second.is_some() && second == next.second && next.seen.contains(&id);
+                match (&mut newest, second) {
+                    (Some((time, ids)), Some(second)) if *time == second => ids.push(id),
+                    (Some((time, _)), Some(second)) if *time > second => {}
+                    (_, Some(second)) => newest = Some((second, vec![id])),
+                    (_, None) => {}
+                }
+                if !told {
+                    changes.push(change(kind, row, feed, at, &map)?);
                 }
             }
-            None => next.next = page.next,
+            let more = page.next.is_some();
+            next = next.behind(first, newest, page.next);
+            // A page of what was told already is not the end.
+            if !changes.is_empty() || !more {
+                break;
+            }
         }
+        next.read = Some(now);
         if next.seen.len() > REMEMBERED && next.next.is_none() {
             // Too many to remember: go on behind this second; what is seen late in it, the next new poll finds.
             next.from = next.from.map(|from| from.checked_add(SignedDuration::from_secs(1)).unwrap_or(from));
-            next.seen.clear();
+            (next.second, next.seen) = (None, Vec::new());
         }
         // Nothing new: the cursor stands still, so that whoever reads until it does comes to an end.
         if changes.is_empty() && (next.from, &next.seen, &next.next) == (old.from, &old.seen, &old.next) {

@@ -173,7 +173,12 @@ impl Pipedrive {
     pub(crate) async fn list_rows(&self, kind: Kind, query: &ListQuery) -> Result<Rows> {
         let path = self.path(kind.version(), kind.path(), "", &query.pairs(kind)?);
         let answer = self.send(&Call::get("search", path), kind.price(Op::List)).await?;
-        rows(&answer).map_err(|error| error.on(&kind.entity()))
+        let page = rows(&answer).map_err(|error| error.on(&kind.entity()))?;
+        if page.next.is_some() && page.next == query.after {
+            // A server that names the same place again would keep us here for ever.
+            return Err(Error::decode("the next page is the page just read").during("search").on(&kind.entity()));
+        }
+        Ok(page)
     }
 
     /// One record as it came; `None` if there is none this user sees, or it was deleted.

@@ -198,12 +198,13 @@ impl Pipedrive {
         let mut cursor: Option<String> = None;
         loop {
             let mut pairs = vec![("limit", "500".to_owned())];
-            pairs.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            pairs.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
             let page = self.v2_rows("describe", path, &pairs, kind.price(Op::Fields)).await?;
             fields.extend(page.rows.iter().filter_map(FieldInfo::read));
             match page.next {
-                Some(next) => cursor = Some(next),
-                None => break,
+                // The same place again would never end.
+                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                _ => break,
             }
         }
         let aliases = self.aliases(kind);
