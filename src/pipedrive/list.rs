@@ -133,6 +133,9 @@ impl ListQuery {
             if v2 {
                 pairs.push(("sort_by", field.clone()));
                 pairs.push(("sort_direction", if *descending { "desc" } else { "asc" }.to_owned()));
+            } else if kind == Kind::Lead && !*descending {
+                // The list of leads is documented to take the bare name, which sorts upwards.
+                pairs.push(("sort", field.clone()));
             } else if kind.paging() == Paging::Offset {
                 pairs.push(("sort", format!("{field} {}", if *descending { "DESC" } else { "ASC" })));
             } else {
@@ -236,6 +239,7 @@ mod tests {
             "updated_since=2026-01-31T10:00:00Z&sort_by=update_time&sort_direction=asc&limit=500&cursor=c"
         );
         assert_eq!(text(Kind::Note).unwrap(), "updated_since=2026-01-31T10:00:00Z&sort=update_time ASC&limit=500&start=c");
+        assert_eq!(text(Kind::Lead).unwrap(), "updated_since=2026-01-31T10:00:00Z&sort=update_time&limit=500&start=c");
         // Answered with a 400.
         assert!(text(Kind::Pipeline).is_err() && text(Kind::User).is_err());
         assert!(ListQuery::new().updated_until(at).pairs(Kind::Product).is_err());
