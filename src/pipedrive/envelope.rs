@@ -1,0 +1,165 @@
+//! What every answer is wrapped in, and how its list goes on.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::pipedrive::dialect::Complaint;
+use crate::rest::Answer;
+
+/// An answer of either version: `success`, `data`, and what stands beside them.
+///
+/// `data` may be null where a list is expected (v1, an empty list), and some answers lack `success`: the status has decided by
+/// then, and only an explicit `false` is a failure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Envelope<T> {
+    /// Whether it worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success: Option<bool>,
+    /// What was asked for.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub data: Option<T>,
+    /// Where the list goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub additional_data: Option<AdditionalData>,
+    /// Everything else (`related_objects`, `status`, `error`, …), as it came.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+/// Where a list goes on, in the words of both versions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct AdditionalData {
+    /// v2: the next page; null or absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// v1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pagination: Option<Pagination>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Where a list of v1 goes on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Pagination {
+    /// The first row of this page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<u64>,
+    /// Rows of a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Whether there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_items_in_collection: Option<bool>,
+    /// The first row of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_start: Option<u64>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl AdditionalData {
+    /// The next page: a cursor of v2, or an offset of v1 in digits.
+    pub(crate) fn next(&self) -> Option<String> {
+        if let Some(cursor) = self.next_cursor.as_ref().filter(|cursor| !cursor.is_empty()) {
+            return Some(cursor.clone());
+        }
+        let pagination = self.pagination.as_ref().filter(|pagination| pagination.more_items_in_collection == Some(true))?;
+        pagination.next_start.map(|start| start.to_string())
+    }
+}
+
+/// A page of a list as it came.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) rows: Vec<Map<String, Value>>,
+    pub(crate) next: Option<String>,
+}
+
+/// The record in an answer; `None` if the answer holds none.
+pub(crate) fn record(answer: &Answer) -> Result<Option<Map<String, Value>>> {
+    let envelope: Envelope<Value> = open(answer)?;
+    match envelope.data {
+        Some(Value::Object(map)) => Ok(Some(map)),
+        // Lists of one are seen where v1 answers a single thing.
+        Some(Value::Array(items)) => Ok(items.into_iter().find_map(object)),
+        _ => Ok(None),
+    }
+}
+
+/// The list in an answer. Search has it under `data.items[].item`; null is an empty one.
+pub(crate) fn rows(answer: &Answer) -> Result<Rows> {
+    let envelope: Envelope<Value> = open(answer)?;
+    let next = envelope.additional_data.as_ref().and_then(AdditionalData::next);
+    let rows = match envelope.data {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(items)) => items.into_iter().filter_map(object).collect(),
+        Some(Value::Object(mut map)) => match map.remove("items") {
+            Some(Value::Array(items)) => {
+                let inner = items.into_iter().filter_map(object).map(|mut hit| match hit.remove("item") {
+                    Some(Value::Object(item)) => item,
+                    _ => hit,
+                });
+                inner.collect()
+            }
+            _ => vec![map],
+        },
+        Some(_) => return Err(Error::decode("the answer's data is neither a record nor a list").with_status(answer.status())),
+    };
+    Ok(Rows { rows, next })
+}
+
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(map) => Some(map),
+        _ => None,
+    }
+}
+
+fn open(answer: &Answer) -> Result<Envelope<Value>> {
+    let envelope: Envelope<Value> = answer.json()?;
+    if envelope.success == Some(false) {
+        let error = Complaint::read(answer.bytes()).unwrap_or_default().into_error();
+        return Err(error.with_status(answer.status()));
+    }
+    Ok(envelope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn next(value: Value) -> Option<String> {
+        serde_json::from_value::<AdditionalData>(value).unwrap().next()
+    }
+
+    #[test]
+    fn two_pagings_and_two_ends() {
+        assert_eq!(next(json!({"next_cursor": "c1"})), Some("c1".to_owned()));
+        assert_eq!(next(json!({"next_cursor": null})), None);
+        assert_eq!(next(json!({})), None);
+        let more = |more: bool| json!({"pagination": {"start": 0, "limit": 100, "more_items_in_collection": more, "next_start": 100}});
+        assert_eq!((next(more(true)), next(more(false))), (Some("100".to_owned()), None));
+    }
+
+    #[test]
+    fn null_data_is_kept_apart_from_no_data() {
+        let envelope: Envelope<Vec<Value>> = serde_json::from_value(json!({"success": true, "data": null})).unwrap();
+        assert_eq!((envelope.success, envelope.data), (Some(true), None));
+        let envelope: Envelope<Value> = serde_json::from_value(json!({"status": "ok", "data": [1]})).unwrap();
+        assert_eq!(envelope.other["status"], "ok");
+    }
+}
