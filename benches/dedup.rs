@@ -51,7 +51,10 @@ const PRIVATE: [Role; 9] = [
 ];
 const COMPANIES: [Role; 7] = [Role::Company, Role::Website, Role::Phone, Role::Street, Role::City, Role::PostalCode, Role::Country];
 
-fn rows(kind: Kind, dirt: Dirt, count: usize, seed: u64, give: &mut dyn FnMut(Vec<(Role, &str)>, usize)) {
+/// Takes a record's values and the number of the person or company it stands for.
+type Give<'a> = &'a mut dyn FnMut(Vec<(Role, &str)>, usize);
+
+fn rows(kind: Kind, dirt: Dirt, count: usize, seed: u64, give: Give<'_>) {
     let roles: &[Role] = match kind {
         Kind::People => &PEOPLE,
         Kind::Private => &PRIVATE,
@@ -107,8 +110,8 @@ fn dedup(c: &mut Criterion) {
     let mut group = c.benchmark_group("jaro-winkler");
     group.throughput(Throughput::Elements(1_000));
     let rapidfuzz = |a: &str, b: &str| rapidfuzz::distance::jaro_winkler::similarity(a.bytes(), b.bytes());
-    let measures: [(&str, &dyn Fn(&str, &str) -> f64); 3] =
-        [("ours", &jaro_winkler), ("strsim", &strsim::jaro_winkler), ("rapidfuzz", &rapidfuzz)];
+    type Measure<'a> = (&'a str, &'a dyn Fn(&str, &str) -> f64);
+    let measures: [Measure<'_>; 3] = [("ours", &jaro_winkler), ("strsim", &strsim::jaro_winkler), ("rapidfuzz", &rapidfuzz)];
     for (name, measure) in measures {
         group.bench_function(name, |b| b.iter(|| black_box(&names).windows(2).map(|pair| measure(pair[0], pair[1])).sum::<f64>()));
     }

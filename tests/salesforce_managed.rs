@@ -129,7 +129,7 @@ fn event(number: u8) -> Received {
 
 impl Bus {
     /// The first call delivers 1 and 2 and breaks at a commit; the second delivers 2 again, then 3, and keeps the commit.
-    fn answer(&self, call: usize, ask: Ask) -> Result<Answer, Status> {
+    fn answer(&self, call: usize, ask: &Ask) -> Result<Answer, Status> {
         self.0.lock().unwrap()[call].push(ask.clone());
         let pending = 100;
         match (call, &ask.commit) {
@@ -156,7 +156,7 @@ impl tonic::server::StreamingService<Ask> for Bus {
             calls.push(Vec::new());
             calls.len() - 1
         };
-        let answers = request.into_inner().map(move |ask| bus.answer(call, ask?));
+        let answers = request.into_inner().map(move |ask| bus.answer(call, &ask?));
         Box::pin(async move { Ok(Response::new(answers.boxed())) })
     }
 }

@@ -247,23 +247,23 @@ fn points(value: &Value) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn made(kind: Kind, name: &str, value: Value) -> Result<Value> {
-        plain(kind, builtin(kind, name).unwrap(), &value)
+    fn made(kind: Kind, name: &str, value: &Value) -> Result<Value> {
+        plain(kind, builtin(kind, name).unwrap(), value)
     }
 
     #[test]
     fn v2_is_strict_and_v1_is_old() {
-        assert_eq!(made(Kind::Activity, "done", json!(1)).unwrap(), json!(true));
-        assert_eq!(made(Kind::Note, "pinned_to_deal_flag", json!(true)).unwrap(), json!(1));
-        assert_eq!(made(Kind::Deal, "org_id", json!("7")).unwrap(), json!(7));
-        assert_eq!(made(Kind::Person, "visible_to", json!("3")).unwrap(), json!(3));
-        assert_eq!(made(Kind::Lead, "visible_to", json!(3)).unwrap(), json!("3"));
-        assert_eq!(made(Kind::Deal, "won_time", json!("2026-01-31T10:00:00.5+01:00")).unwrap(), json!("2026-01-31T09:00:00Z"));
-        assert_eq!(made(Kind::Note, "add_time", json!("2026-01-31T10:00:00Z")).unwrap(), json!("2026-01-31 10:00:00"));
-        assert_eq!(made(Kind::Deal, "archive_time", json!("2026-01-31T10:00:00Z")).unwrap(), json!("2026-01-31 10:00:00"));
-        assert_eq!(made(Kind::Activity, "due_time", json!("09:30:00")).unwrap(), json!("09:30"));
-        assert_eq!(made(Kind::Person, "label_ids", json!(["3", 7])).unwrap(), json!([3, 7]));
-        assert!(made(Kind::Deal, "value", json!("ten")).is_err());
+        assert_eq!(made(Kind::Activity, "done", &json!(1)).unwrap(), json!(true));
+        assert_eq!(made(Kind::Note, "pinned_to_deal_flag", &json!(true)).unwrap(), json!(1));
+        assert_eq!(made(Kind::Deal, "org_id", &json!("7")).unwrap(), json!(7));
+        assert_eq!(made(Kind::Person, "visible_to", &json!("3")).unwrap(), json!(3));
+        assert_eq!(made(Kind::Lead, "visible_to", &json!(3)).unwrap(), json!("3"));
+        assert_eq!(made(Kind::Deal, "won_time", &json!("2026-01-31T10:00:00.5+01:00")).unwrap(), json!("2026-01-31T09:00:00Z"));
+        assert_eq!(made(Kind::Note, "add_time", &json!("2026-01-31T10:00:00Z")).unwrap(), json!("2026-01-31 10:00:00"));
+        assert_eq!(made(Kind::Deal, "archive_time", &json!("2026-01-31T10:00:00Z")).unwrap(), json!("2026-01-31 10:00:00"));
+        assert_eq!(made(Kind::Activity, "due_time", &json!("09:30:00")).unwrap(), json!("09:30"));
+        assert_eq!(made(Kind::Person, "label_ids", &json!(["3", 7])).unwrap(), json!([3, 7]));
+        assert!(made(Kind::Deal, "value", &json!("ten")).is_err());
     }
 
     #[test]
@@ -271,12 +271,12 @@ mod tests {
         let list =
             json!(["a@x.com", {"value": "b@x.com", "primary": true, "label": "home", "id": 9}, {"value": "a@x.com"}, null, {"value": " "}]);
         assert_eq!(
-            made(Kind::Person, "emails", list).unwrap(),
+            made(Kind::Person, "emails", &list).unwrap(),
             json!([{"value": "a@x.com", "primary": false, "label": "work"}, {"value": "b@x.com", "primary": true, "label": "home"}])
         );
-        assert_eq!(made(Kind::Person, "phones", json!("1")).unwrap(), json!([{"value": "1", "primary": true, "label": "work"}]));
-        assert_eq!(made(Kind::Person, "phones", Value::Null).unwrap(), json!([]));
-        assert!(made(Kind::Person, "emails", json!([{"email": "a"}])).is_err());
+        assert_eq!(made(Kind::Person, "phones", &json!("1")).unwrap(), json!([{"value": "1", "primary": true, "label": "work"}]));
+        assert_eq!(made(Kind::Person, "phones", &Value::Null).unwrap(), json!([]));
+        assert!(made(Kind::Person, "emails", &json!([{"email": "a"}])).is_err());
     }
 
     #[test]

@@ -96,7 +96,7 @@ mod tests {
         FieldMap::new(vec![FieldInfo::read(field.as_object().unwrap()).unwrap()], [("budget".to_owned(), "Budget".to_owned())])
     }
 
-    fn read(kind: Kind, row: Value, select: &[&str]) -> Record {
+    fn read(kind: Kind, row: &Value, select: &[&str]) -> Record {
         let select: Vec<String> = select.iter().map(|name| (*name).to_owned()).collect();
         record(kind, row.as_object().unwrap(), &select, &map()).unwrap()
     }
@@ -106,12 +106,12 @@ mod tests {
         let wanted = json!({"value": 10, "currency": "EUR"});
         let deal = read(
             Kind::Deal,
-            json!({"id": 1, "title": "x", "update_time": "2026-01-01T00:00:00Z", "custom_fields": {KEY: wanted, "unknown": 7}}),
+            &json!({"id": 1, "title": "x", "update_time": "2026-01-01T00:00:00Z", "custom_fields": {KEY: wanted, "unknown": 7}}),
             &[],
         );
         let lead = read(
             Kind::Lead,
-            json!({"id": "u", "title": "x", "update_time": "2026-01-01T00:00:00.000Z", KEY: 10, format!("{KEY}_currency"): "EUR"}),
+            &json!({"id": "u", "title": "x", "update_time": "2026-01-01T00:00:00.000Z", KEY: 10, format!("{KEY}_currency"): "EUR"}),
             &[],
         );
         for record in [&deal, &lead] {
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn only_what_was_asked_for() {
         let record =
-            read(Kind::Deal, json!({"id": 1, "title": "x", "is_deleted": true, "custom_fields": null}), &["title", "Budget", "org_id"]);
+            read(Kind::Deal, &json!({"id": 1, "title": "x", "is_deleted": true, "custom_fields": null}), &["title", "Budget", "org_id"]);
         let names: Vec<&str> = record.fields.names().collect();
         assert_eq!(names, ["Budget", "org_id", "title"]);
         assert!(record.fields.get("Budget").unwrap().is_null() && record.deleted);

@@ -271,16 +271,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn info(value: Value) -> FieldInfo {
+    fn info(value: &Value) -> FieldInfo {
         FieldInfo::read(value.as_object().unwrap()).unwrap()
     }
 
     #[test]
     fn both_versions_describe_the_same() {
         let key = "9dc80c50d78a15643bfc4ca79d76156a73a1ca0e".replace('g', "a");
-        let v2 = info(json!({"field_name": "Type", "field_code": key, "field_type": "enum", "is_custom_field": true,
+        let v2 = info(&json!({"field_name": "Type", "field_code": key, "field_type": "enum", "is_custom_field": true,
             "options": [{"id": 190, "label": "Private"}, {"id": 191, "label": "190"}]}));
-        let v1 = info(json!({"id": 2, "key": key, "name": "Type", "field_type": "enum", "edit_flag": true,
+        let v1 = info(&json!({"id": 2, "key": key, "name": "Type", "field_type": "enum", "edit_flag": true,
             "options": [{"id": 190, "label": "Private"}, {"id": 191, "label": "190"}]}));
         assert_eq!(v1, v2);
         assert_eq!(v2.option_id("private"), Some("190"));
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn names_are_not_unique_and_keys_are() {
         let field =
-            |key: &str, name: &str| info(json!({"field_name": name, "field_code": key, "field_type": "varchar", "is_custom_field": true}));
+            |key: &str, name: &str| info(&json!({"field_name": name, "field_code": key, "field_type": "varchar", "is_custom_field": true}));
         let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
         let map =
             FieldMap::new(vec![field(&a, "Score"), field(&b, "Score"), field(&c, "UTM")], [("utmSource".to_owned(), "UTM".to_owned())]);

@@ -102,6 +102,7 @@ impl Steps {
             mapping: "pipedrive.flow".to_owned(),
             opened_at: self.store.now().await?,
             state: IntentState::Open,
+            job: None,
         };
         let marked = self.client.with_operation(wanted.kind, &wanted.fields, Some(&wanted.local)).await?;
         let mut batch = Batch::new();

@@ -15,7 +15,6 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
 use crate::rest::Client;
 use crate::salesforce::client::Salesforce;
-use crate::salesforce::config::ApiVersion;
 use crate::salesforce::stream::bayeux::{Advice, BayeuxDialect, Message, Refusal, refusal};
 use crate::salesforce::stream::channel::Channel;
 use crate::salesforce::stream::decode::decode;
@@ -23,6 +22,7 @@ use crate::salesforce::stream::event::StreamEvent;
 use crate::salesforce::stream::health::{StreamMonitor, StreamState};
 use crate::salesforce::stream::options::{Own, StreamOptions, Subscription};
 use crate::salesforce::stream::session::{Session, Silence, stalled};
+use crate::salesforce::version::ApiVersion;
 
 /// A connect is held this long unless the server says otherwise (Streaming API Developer Guide, "Message Reliability").
 const HELD: Duration = Duration::from_secs(110);

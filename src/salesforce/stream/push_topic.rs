@@ -6,11 +6,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Entity, Fields, RecordId};
 use crate::query::Criteria;
 use crate::salesforce::client::{Salesforce, Upserted};
-use crate::salesforce::config::ApiVersion;
 use crate::salesforce::ids;
 use crate::salesforce::select::Soql;
 use crate::salesforce::stream::options::Subscription;
 use crate::salesforce::stream::topic_query::entity_of;
+use crate::salesforce::version::ApiVersion;
 
 const PUSH_TOPIC: Entity = Entity::from_static("PushTopic");
 /// The longest name (Object Reference, "PushTopic").
