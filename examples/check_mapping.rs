@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example check_mapping -- --mapping FILE --crm salesforce --entity lead [--url U --token T]`
 //!
-//! With `--url` the fields are those of the live CRM; without, those of the Salesforce sandbox in this process. The token may
+//! With `--url` the fields are those of the live CRM; without, those of its sandbox in this process. The token may
 //! also stand in the environment variable `CRM_TOKEN`, where the list of processes does not show it. Exits with 1 if the
 //! mapping has errors, with 0 if it has none or warnings only, with 2 if the command line is wrong.
 
@@ -17,26 +17,38 @@ use std::sync::Arc;
 use crm_sync::adapter::CrmAdapter;
 use crm_sync::error::chain;
 use crm_sync::host::Host;
-use crm_sync::http::ReqwestTransport;
+use crm_sync::http::{HttpTransport, ReqwestTransport};
+use crm_sync::hubspot::{HubSpot, HubSpotConfig};
 use crm_sync::mapping::{Mapping, MappingSet};
 use crm_sync::model::{Entity, EntitySchema};
+use crm_sync::pipedrive::{Pipedrive, PipedriveConfig};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig};
 use crm_sync::sandbox::Sandbox;
 
 use args::Args;
 
-const USAGE: &str = "usage: check_mapping --mapping FILE --crm salesforce --entity NAME [--object NAME] [--url URL --token TOKEN]
+const USAGE: &str =
+    "usage: check_mapping --mapping FILE --crm salesforce|hubspot|pipedrive --entity NAME [--object NAME] [--url URL --token TOKEN]
 
   --mapping FILE   the mapping file (.yaml, .yml, .toml or .json)
-  --crm NAME       the section of the file; the CRM is Salesforce
+  --crm NAME       the section of the file, and the CRM: salesforce, hubspot or pipedrive
   --entity NAME    the entity in that section, e.g. lead
   --object NAME    what the CRM calls the entity, if it is not the same word, e.g. Invoice__c
-  --url URL        the instance to ask, e.g. https://acme.my.salesforce.com; the sandbox in this process without
+  --url URL        the server to ask, e.g. https://acme.my.salesforce.com, https://api.hubapi.com or https://acme.pipedrive.com;
+                   the sandbox in this process without
   --token TOKEN    an access token for it; or the environment variable CRM_TOKEN";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Crm {
+    HubSpot,
+    Pipedrive,
+    Salesforce,
+}
 
 struct Flags {
     mapping: String,
-    crm: String,
+    section: String,
+    crm: Crm,
     entity: String,
     object: Option<String>,
     server: Option<(String, String)>,
@@ -53,48 +65,85 @@ fn flags(args: &Args) -> Result<Flags, String> {
             Some((url.to_owned(), token))
         }
     };
-    let flags = Flags {
+    let section = args.need("--crm")?;
+    let crm = match section.to_ascii_lowercase().as_str() {
+        "hubspot" => Crm::HubSpot,
+        "pipedrive" => Crm::Pipedrive,
+        "salesforce" => Crm::Salesforce,
+        _ => return Err(format!("--crm {section}: this program can ask salesforce, hubspot and pipedrive")),
+    };
+    Ok(Flags {
         mapping: args.need("--mapping")?,
-        crm: args.need("--crm")?,
+        section,
+        crm,
         entity: args.need("--entity")?,
         object: args.get("--object").map(str::to_owned),
         server,
-    };
-    if !flags.crm.eq_ignore_ascii_case("salesforce") {
-        return Err(format!("--crm {}: the only CRM this program can ask is salesforce", flags.crm));
-    }
-    Ok(flags)
+    })
 }
 
-/// The objects of Salesforce are spelt with a capital; hosts like to write `lead`.
+/// Hosts like to write `lead` and `contact`; Salesforce spells its objects with a capital, the others name them in the plural.
 fn object(flags: &Flags) -> Entity {
-    let name = flags.object.clone().unwrap_or_else(|| {
-        let mut chars = flags.entity.chars();
-        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-    });
+    let word = flags.entity.as_str();
+    let name = match (&flags.object, flags.crm) {
+        (Some(object), _) => object.clone(),
+        (None, Crm::Salesforce) => {
+            let mut chars = word.chars();
+            chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+        }
+        (None, Crm::HubSpot | Crm::Pipedrive) => match word.strip_suffix('y') {
+            _ if word.ends_with('s') => word.to_owned(),
+            Some(stem) => format!("{stem}ies"),
+            None => format!("{word}s"),
+        },
+    };
     Entity::new(name)
 }
 
-async fn schema(flags: &Flags) -> Result<EntitySchema, String> {
+/// The CRM to ask, and what to call it.
+fn crm(flags: &Flags) -> Result<(Box<dyn CrmAdapter>, String), String> {
     let host = Host::tokio();
-    let object = object(flags);
-    let (config, transport, place) = match &flags.server {
+    let (url, token, transport, place): (String, String, Arc<dyn HttpTransport>, String) = match &flags.server {
         Some((url, token)) => {
             let transport = if is_loopback(url) { ReqwestTransport::loopback() } else { ReqwestTransport::builder().build() };
             let transport = transport.map_err(|error| chain(&error))?;
-            (SalesforceConfig::with_access_token(url.as_str(), token.clone().into()), Arc::new(transport) as _, url.as_str())
+            (url.clone(), token.clone(), Arc::new(transport), url.clone())
         }
         None => {
             let sandbox = Sandbox::new(host.clone(), 1);
-            let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
-            (
-                SalesforceConfig::with_access_token(&access.instance_url, access.access_token.into()),
-                sandbox.transport(),
-                "the sandbox in this process",
-            )
+            let (url, token) = match flags.crm {
+                Crm::HubSpot => {
+                    let access = sandbox.hubspot(Sandbox::IN_PROCESS_URL);
+                    (access.base_url, access.access_token)
+                }
+                Crm::Pipedrive => {
+                    let access = sandbox.pipedrive(Sandbox::IN_PROCESS_URL);
+                    (access.api_domain, access.access_token)
+                }
+                Crm::Salesforce => {
+                    let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+                    (access.instance_url, access.access_token)
+                }
+            };
+            (url, token, sandbox.transport(), "the sandbox in this process".to_owned())
         }
     };
-    let crm = Salesforce::new(config, transport, host).map_err(|error| chain(&error))?;
+    let token = token.into();
+    let adapter: Result<Box<dyn CrmAdapter>, _> = match flags.crm {
+        Crm::HubSpot => {
+            let mut config = HubSpotConfig::with_access_token(token);
+            config.base_url = url;
+            HubSpot::new(config, transport, host).map(|crm| Box::new(crm) as _)
+        }
+        Crm::Pipedrive => Pipedrive::new(PipedriveConfig::with_access_token(url, token), transport, host).map(|crm| Box::new(crm) as _),
+        Crm::Salesforce => Salesforce::new(SalesforceConfig::with_access_token(url, token), transport, host).map(|crm| Box::new(crm) as _),
+    };
+    Ok((adapter.map_err(|error| chain(&error))?, place))
+}
+
+async fn schema(flags: &Flags) -> Result<EntitySchema, String> {
+    let object = object(flags);
+    let (crm, place) = crm(flags)?;
     crm.describe(&object)
         .await
         .map_err(|error| format!("{place} does not describe {object}: {}; check --url, --token and --object", chain(&error)))
@@ -112,7 +161,7 @@ async fn check(flags: &Flags) -> Result<String, String> {
     let file = &flags.mapping;
     let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: cannot be read ({error})"))?;
     let set = MappingSet::from_path_text(&text, file).map_err(|problems| problems.to_string())?;
-    let config = set.require(&flags.crm, &flags.entity).map_err(|problems| problems.to_string())?;
+    let config = set.require(&flags.section, &flags.entity).map_err(|problems| problems.to_string())?;
     let schema = schema(flags).await?;
     let mapping = Mapping::compile(config, Some(&schema)).map_err(|problems| problems.to_string())?;
     let warnings = mapping.warnings();

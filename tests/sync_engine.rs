@@ -9,10 +9,10 @@ use crm_sync::adapter::CrmAdapter;
 use crm_sync::error::{Error, ErrorKind};
 use crm_sync::host::Host;
 use crm_sync::mapping::{Mapping, MappingSet};
-use crm_sync::model::{Fields, Value};
+use crm_sync::model::{Entity, Fields, Link, RecordId, Value};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity};
 use crm_sync::sandbox::{Fault, FaultKind, Sandbox};
-use crm_sync::store::{MemoryStore, Store};
+use crm_sync::store::{Batch, MemoryStore, Store, links};
 use crm_sync::sync::{Action, Applied, Engine, Incoming, Outcome, Plan};
 use futures_util::StreamExt;
 use serde_json::json;
@@ -372,6 +372,45 @@ async fn a_record_the_mapping_leaves_out_is_skipped_and_no_failure() {
     let (done, failure) = apply(&engine, &plan).await;
     assert!(failure.is_none());
     assert_eq!((created(&done), world.leads()), (1, 1));
+}
+
+#[tokio::test]
+async fn references_become_ids_by_a_search_or_by_links() {
+    let world = World::new(22);
+    let mapping = r#"{"salesforce": {"lead": {"lastName": "LastName", "company": "Company",
+        "owner": {"field": "OwnerId", "type": "lookup", "entity": "user", "by": "Username"}}}}"#;
+    let engine = world.engine_with(mapping, KEY).await;
+    let sales = world.sandbox.records("User").into_iter().find(|user| user.text("Alias") == Some("ssales")).unwrap();
+    let lead = |id: &str, owner: Value| Incoming::new(id, fields(json!({"lastName": id, "company": "C", "owner": owner})));
+    let name = sales.text("Username").unwrap().to_uppercase();
+    let input = [lead("one", json!(name)), lead("two", json!("nobody@example.org")), lead("three", json!(name)), lead("four", Value::Null)];
+    let plan = engine.plan(&input).await.unwrap();
+    assert_eq!(
+        plan.rows.iter().map(|row| row.action).collect::<Vec<_>>(),
+        [Action::Create, Action::Invalid, Action::Create, Action::Create]
+    );
+    assert!(plan.rows[1].reason.contains("OwnerId") && !plan.rows[1].reason.contains("nobody"), "{}", plan.rows[1].reason);
+    // One search for all of them, and the two that look for our key.
+    assert_eq!((plan.cost.read_calls, world.reads()), (3, 3));
+    apply(&engine, &plan).await;
+    let owned = world.sandbox.records("Lead").iter().filter(|lead| lead.text("OwnerId") == sales.text("Id")).count();
+    assert_eq!((owned, world.leads()), (2, 3));
+    assert_eq!(engine.plan(&input).await.unwrap().writes(), 0);
+
+    // By the host's id: the other entity's links name the record; without one the record waits.
+    let mapping = r#"{"salesforce": {"lead": {"lastName": "LastName", "company": "Company",
+        "owner": {"field": "OwnerId", "type": "lookup", "entity": "user"}}}}"#;
+    let engine = world.engine_with(mapping, KEY).await;
+    let input = [lead("five", json!("u-1"))];
+    let plan = engine.plan(&input).await.unwrap();
+    assert_eq!(plan.rows[0].action, Action::Invalid);
+    assert!(plan.rows[0].reason.contains("sync User first"), "{}", plan.rows[0].reason);
+    let link = Link { local: "u-1".to_owned(), entity: Entity::from_static("User"), remote: RecordId::new(sales.text("Id").unwrap()) };
+    let mut batch = Batch::new();
+    links::put(&mut batch, "salesforce:test", &link).unwrap();
+    world.store.commit(batch).await.unwrap();
+    let plan = engine.plan(&input).await.unwrap();
+    assert_eq!(plan.rows[0].fields.text("OwnerId"), sales.text("Id"));
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use super::frequency::Rarities;
 use super::glance::Glances;
-use super::level::{Level, Population, Table};
+use super::level::{Level, Population};
 use super::memo::{Memo, Relation, alike};
 use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records, Row};
 use super::similarity::within_one_edit;
 use super::text::{head, tail};
+use super::weights::Table;
 
 /// What was found, in a fixed order; a field missing on either side is not in it.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::level::Weights;
 use super::role::Role;
+use super::weights::Weights;
 use crate::error::{Error, Result};
 
 /// How a strategy compares its fields.

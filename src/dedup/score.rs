@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::compare::Measure;
 use super::config::{self, DedupConfig, Scoring, Strategy};
 use super::frequency::Rarities;
-use super::level::{Level, Table};
+use super::level::Level;
 use super::memo::Memo;
 use super::prepared::Prepared;
 use super::records::{Kind, Records, Row};
 use super::role::Role;
 use super::similarity::jaro_winkler;
+use super::weights::Table;
 use crate::error::Result;
 
 /// One thing that speaks for or against two records being one. It holds no field value.

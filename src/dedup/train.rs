@@ -7,11 +7,12 @@ use super::cluster::Edge;
 use super::compare::Measure;
 use super::find::{Duplicates, fit};
 use super::frequency::Rarities;
-use super::level::{Level, Population, Weights};
+use super::level::{Level, Population};
 use super::memo::Memo;
 use super::plan::Plan;
 use super::records::Records;
 use super::score::{Deduper, prior, probability};
+use super::weights::Weights;
 use super::workers::{Workers, collect};
 use crate::error::{Error, Result};
 

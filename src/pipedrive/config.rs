@@ -25,13 +25,13 @@ const OAUTH: &str = "https://oauth.pipedrive.com";
 /// ```
 /// # use crm_sync::pipedrive::PipedriveConfig;
 /// let config: PipedriveConfig = serde_json::from_value(serde_json::json!({
-///     "apiToken": "secret", "companyDomain": "acme",
+///     "apiToken": "t0k3n", "companyDomain": "acme",
 ///     "config": {
 ///         "customFields": {"person": {"marketingScore": "Marketing score"}},
 ///         "pipeline": {"defaultPipelineId": 1, "stages": {"new": 1, "qualified": "Qualified", "won": 5}}
 ///     }
 /// })).unwrap();
-/// assert!(!format!("{config:?}").contains("secret"));
+/// assert!(!format!("{config:?}").contains("t0k3n"));
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -10,8 +10,15 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::salesforce::Automation;
 use crate::sandbox::world::World;
 
+impl Sandbox {
+    /// Every row of every face, deleted ones too, as `GET /_sandbox/state` shows them.
+    pub fn state(&self) -> Value {
+        state(&self.advanced())
+    }
+}
+
 /// Every row of every face.
-pub(crate) fn state(world: &World) -> Value {
+fn state(world: &World) -> Value {
     json!({"hubspot": world.hubspot.state(), "pipedrive": world.pipedrive.state(), "salesforce": world.salesforce.state()})
 }
 

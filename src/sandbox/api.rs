@@ -1,30 +1,20 @@
 //! The sandbox as its user sees it.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::path::Path;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::http::HttpTransport;
 use crate::model::{Fields, RecordId};
-use crate::sandbox::admin;
-use crate::sandbox::call::{Call, Reply};
-use crate::sandbox::encoding;
-use crate::sandbox::fault::{Fault, FaultKind};
+use crate::sandbox::fault::Fault;
 use crate::sandbox::log::Log;
-use crate::sandbox::salesforce::{Conversion, Converted, Ended, EventScript, FieldDef, Held, ObjectDef, Options};
-use crate::sandbox::transport::InProcess;
-use crate::sandbox::world::{Face, Outcome, World};
+use crate::sandbox::requests::RequestRecord;
+use crate::sandbox::salesforce::{Conversion, Converted, EventScript, FieldDef, ObjectDef, Options};
+use crate::sandbox::world::World;
 
 /// How often a long poll looks whether its session still holds.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -67,31 +57,6 @@ impl fmt::Debug for SalesforceAccess {
     }
 }
 
-/// A request the sandbox has seen.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct RequestRecord {
-    /// The method.
-    pub method: String,
-    /// The path, percent-encoded, without the face's prefix.
-    pub path: String,
-    /// The query, as it came.
-    pub query: String,
-    /// The status of the answer; 0 if the connection was dropped.
-    pub status: u16,
-    /// When it came.
-    pub at: Timestamp,
-    /// API calls counted so far, this one included.
-    pub api_calls: u64,
-}
-
-/// Not the query, which may hold personal values.
-impl fmt::Debug for RequestRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} -> {}", self.method, self.path, self.status)
-    }
-}
-
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").finish_non_exhaustive()
@@ -128,16 +93,11 @@ impl Sandbox {
     }
 
     /// The world, with everything done that is due by now.
-    fn advanced(&self) -> MutexGuard<'_, World> {
+    pub(super) fn advanced(&self) -> MutexGuard<'_, World> {
         let mut world = self.world();
         // What the log refuses is undone, and shows as not done.
         let _ = world.advance(self.host.now());
         world
-    }
-
-    /// The sandbox as a transport, without a socket.
-    pub fn transport(&self) -> Arc<dyn HttpTransport> {
-        Arc::new(InProcess::new(self.clone()))
     }
 
     /// How to reach the Salesforce face at `base_url`, e.g. `http://127.0.0.1:4000`.
@@ -296,104 +256,11 @@ impl Sandbox {
         world.commit()
     }
 
-    /// Every row of every face, deleted ones too, as `GET /_sandbox/state` shows them.
-    pub fn state(&self) -> Value {
-        admin::state(&self.advanced())
-    }
-
     /// The world as it was at the beginning, its tokens too.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Store`] if that cannot be kept.
     pub fn reset(&self) -> Result<()> {
         self.world().reset(self.host.now())
-    }
-
-    /// The one function behind the transport and the server.
-    pub(crate) async fn handle(&self, request: http::Request<Bytes>) -> Outcome {
-        let (parts, body) = request.into_parts();
-        let authority = parts
-            .headers
-            .get(http::header::HOST)
-            .and_then(|value| value.to_str().ok())
-            .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
-            .unwrap_or("localhost");
-        let scheme = parts.uri.scheme_str().unwrap_or("http");
-        let path = parts.uri.path();
-        let size: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-        let mut call = Call {
-            method: parts.method,
-            path: path.to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            body,
-            now: self.host.now(),
-            origin: format!("{scheme}://{authority}"),
-            headers: parts.headers,
-            locked: None,
-        };
-        if path.starts_with("/_sandbox/") {
-            return Outcome::Answer(admin::handle(self, &call).into_response());
-        }
-        encoding::request(&mut call);
-        let Some((face, rest)) = Face::of(path, &call.query) else {
-            return Outcome::Answer(Reply::html(http::StatusCode::NOT_FOUND, "<html><body>Not Found</body></html>").into_response());
-        };
-        call.path = rest.to_owned();
-        // URI and headers together are limited to 16,384 bytes (REST API Developer Guide, status codes 414 and 431).
-        if size + target > 16_384 {
-            let status = if target > size { http::StatusCode::URI_TOO_LONG } else { http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE };
-            let page =
-                format!("<h1>Bad Message {}</h1><pre>reason: {}</pre>", status.as_u16(), status.canonical_reason().unwrap_or_default());
-            return Outcome::Answer(Reply::html(status, page).into_response());
-        }
-        let hit = self.world().faults.strike(call.method.as_str(), &call.path);
-        if !hit.delay.is_zero() {
-            self.host.sleep(hit.delay).await;
-            call.now = self.host.now();
-        }
-        let result = self.world().run(face, &mut call, hit.kind.as_ref());
-        match result {
-            Ok(outcome) => outcome,
-            Err(held) => self.hold(&held, call, hit.kind.as_ref()).await,
-        }
-    }
-
-    /// A long poll: waits until it has something to say. Dropping it leaves the session as if its answer had been lost.
-    async fn hold(&self, held: &Held, mut call: Call, fault: Option<&FaultKind>) -> Outcome {
-        loop {
-            let mut sleep = pin!(self.host.sleep(TICK));
-            let mut yielded = false;
-            let ended = poll_fn(|context| {
-                let mut world = self.world();
-                let now = self.host.now();
-                // What the clock does by itself may be what the client waits for; a failure shows in the next request.
-                let _ = world.advance(now);
-                if let Some(ended) = world.salesforce.poll_held(held, now) {
-                    return Poll::Ready(Some(ended));
-                }
-                world.salesforce.events.register(context.waker());
-                drop(world);
-                // On a manual clock the sleep is over at once: whoever shares the thread gets a turn first.
-                if !std::mem::replace(&mut yielded, true) {
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                sleep.as_mut().poll(context).map(|()| None)
-            })
-            .await;
-            let mut world = self.world();
-            match ended {
-                None => {}
-                Some(Ended::Cut) => {
-                    world.remember(&call, 0);
-                    return Outcome::Dropped;
-                }
-                Some(Ended::Reply(reply)) => {
-                    call.now = self.host.now();
-                    return world.finish(&call, fault, Ok(()), reply);
-                }
-            }
-        }
     }
 }

@@ -50,6 +50,7 @@ mod admin;
 mod api;
 mod call;
 mod courier;
+mod dispatch;
 mod encoding;
 mod fault;
 mod hubspot;
@@ -59,13 +60,14 @@ mod pipedrive_api;
 mod portal;
 #[cfg(feature = "sandbox-pubsub")]
 mod pubsub;
+mod requests;
 mod salesforce;
 mod serve;
 mod store;
 mod transport;
 mod world;
 
-pub use api::{RequestRecord, SalesforceAccess, Sandbox};
+pub use api::{SalesforceAccess, Sandbox};
 pub use fault::{Fault, FaultKind};
 pub use hubspot::{HubSpotDelivery, HubSpotOptions, HubSpotSignature, HubSpotTrouble};
 pub use pipedrive::{PipedriveOptions, PipedrivePlan, WebhookDelivery};
@@ -73,6 +75,7 @@ pub use pipedrive_api::PipedriveAccess;
 pub use portal::HubSpotAccess;
 #[cfg(feature = "sandbox-pubsub")]
 pub use pubsub::PubSub;
+pub use requests::RequestRecord;
 pub use salesforce::{
     AssignmentEntry, Automation, AutomationKind, BulkOptions, Conversion, Converted, DuplicateRule, EventScript, FieldDef, FieldKind,
     ObjectDef, Options, OutboundDelivery, RuleAction,

@@ -1,5 +1,7 @@
 //! The sandbox without a socket.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,6 +19,13 @@ pub(crate) struct InProcess {
 impl InProcess {
     pub(crate) fn new(sandbox: Sandbox) -> Self {
         Self { sandbox }
+    }
+}
+
+impl Sandbox {
+    /// The sandbox as a transport, without a socket.
+    pub fn transport(&self) -> Arc<dyn HttpTransport> {
+        Arc::new(InProcess::new(self.clone()))
     }
 }
 

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::sandbox::api::RequestRecord;
 use crate::sandbox::call::{Call, Reply};
 use crate::sandbox::encoding;
 use crate::sandbox::fault::{FaultKind, Faults};
 use crate::sandbox::hubspot::HubSpot;
 use crate::sandbox::log::Log;
 use crate::sandbox::pipedrive::Pipedrive;
+use crate::sandbox::requests::RequestRecord;
 use crate::sandbox::salesforce::{Held, Polled, Salesforce};
 
 /// So many requests are remembered.

@@ -26,6 +26,8 @@ pub(crate) struct Inner {
     pub(crate) mapping: Mapping,
     pub(crate) entity: Entity,
     pub(crate) types: HashMap<String, FieldType>,
+    /// What reference fields may point to.
+    pub(crate) references: HashMap<String, Vec<String>>,
     pub(crate) key_length: Option<u32>,
     pub(crate) guarantee: Guarantee,
     pub(crate) match_field: Option<String>,
@@ -209,6 +211,10 @@ impl EngineBuilder {
         let most = self.adapter.capabilities().bulk_max_ops;
         let inner = Inner {
             types: self.schema.fields.iter().map(|field| (field.name.clone(), field.kind.clone())).collect(),
+            references: (self.schema.fields.iter())
+                .filter(|field| !field.references.is_empty())
+                .map(|field| (field.name.clone(), field.references.clone()))
+                .collect(),
             key_length: guarantee.field().and_then(|key| self.schema.field(key)).and_then(|field| field.max_length),
             batch_size: if most == 0 { self.batch_size } else { self.batch_size.min(most) },
             adapter: self.adapter,

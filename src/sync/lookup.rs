@@ -116,7 +116,7 @@ pub(crate) fn fold(value: &str) -> String {
     value.trim().to_lowercase()
 }
 
-fn chunks<'v>(values: &'v [&'v str], limit: usize) -> impl Iterator<Item = &'v [&'v str]> {
+pub(super) fn chunks<'v>(values: &'v [&'v str], limit: usize) -> impl Iterator<Item = &'v [&'v str]> {
     let most = if limit == 0 { IN_LIST } else { limit };
     let mut rest = values;
     std::iter::from_fn(move || {

@@ -19,6 +19,7 @@ mod job;
 mod lookup;
 mod plan;
 mod planner;
+mod references;
 mod resolve;
 mod worker;
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Result, chain};
-use crate::mapping::Mode;
+use crate::mapping::{Lookup, Mode};
 use crate::model::{Fields, Link, Record, RecordId, Value};
 use crate::query::Criteria;
 use crate::store::{base, ledger, links, parked};
@@ -14,6 +14,7 @@ use crate::sync::decide::{Decision, decide};
 use crate::sync::engine::{Engine, Inner};
 use crate::sync::lookup::{Found, carries, fold};
 use crate::sync::plan::{Action, Cost, Plan, PlanRow, Way};
+use crate::sync::references::Reference;
 
 /// Rows read from the store at once.
 const STORE_PAGE: usize = 1_000;
@@ -32,6 +33,7 @@ impl Engine {
         draft.read_store().await?;
         draft.refuse_alike_ids();
         draft.map();
+        draft.fill_references().await?;
         draft.look_up_unsure().await?;
         draft.look_up_keys().await?;
         draft.look_up_matches().await?;
@@ -75,6 +77,8 @@ struct Draft<'a> {
     incoming: &'a [Incoming],
     work: Vec<Work>,
     parked: HashMap<String, parked::Parked>,
+    /// References the mapped records wait for, by the place of the record.
+    lookups: Vec<(usize, Lookup)>,
     read_calls: u64,
 }
 
@@ -96,7 +100,7 @@ impl<'a> Draft<'a> {
                 Work { local: record.id.clone(), link: None, base: None, mapped: None, found: None, verdict }
             })
             .collect();
-        Self { inner, incoming, work, parked: HashMap::new(), read_calls: 0 }
+        Self { inner, incoming, work, parked: HashMap::new(), lookups: Vec::new(), read_calls: 0 }
     }
 
     async fn read_store(&mut self) -> Result<()> {
@@ -177,7 +181,7 @@ impl<'a> Draft<'a> {
 
     fn map(&mut self) {
         let now = self.inner.host.now();
-        for (work, record) in self.work.iter_mut().zip(self.incoming) {
+        for (at, (work, record)) in self.work.iter_mut().zip(self.incoming).enumerate() {
             if matches!(work.verdict, Some((Action::Invalid, _))) {
                 continue;
             }
@@ -187,13 +191,42 @@ impl<'a> Draft<'a> {
                 None => self.inner.mapping.outbound_at(&record.fields, Mode::Create, now),
             };
             match (create, update) {
-                (Ok(create), Ok(update)) => work.mapped = Some((create.fields, update.fields)),
+                (Ok(create), Ok(update)) => {
+                    // An update speaks of no more references than a create.
+                    self.lookups.extend(create.lookups.into_iter().map(|lookup| (at, lookup)));
+                    work.mapped = Some((create.fields, update.fields));
+                }
                 (Err(error), _) | (_, Err(error)) => {
                     let action = if error.skips_record() { Action::Skip } else { Action::Invalid };
                     work.verdict = Some((action, chain(&error)));
                 }
             }
         }
+    }
+
+    /// Puts the ids of records that are referred to into the mapped fields. A record whose reference leads nowhere is not written:
+    /// it comes back with its reason, and is written once what it refers to is there.
+    async fn fill_references(&mut self) -> Result<()> {
+        if self.lookups.is_empty() {
+            return Ok(());
+        }
+        let (places, lookups): (Vec<usize>, Vec<Lookup>) = std::mem::take(&mut self.lookups).into_iter().unzip();
+        let (answers, calls) = self.inner.references(&lookups).await?;
+        self.read_calls += calls;
+        for ((at, lookup), answer) in places.into_iter().zip(lookups).zip(answers) {
+            let Some(work) = self.work.get_mut(at) else { continue };
+            match answer {
+                Reference::Known(id) => {
+                    if let Some((create, update)) = &mut work.mapped {
+                        create.insert(&lookup.field, id.as_str());
+                        update.insert(&lookup.field, id.as_str());
+                    }
+                }
+                Reference::Missing(reason) => work.verdict = Some((Action::Invalid, reason)),
+                Reference::Unclear(reason) => work.verdict = Some((Action::Review, reason)),
+            }
+        }
+        Ok(())
     }
 
     /// Records made by an earlier run whose state is gone carry our key.

@@ -9,8 +9,6 @@ use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::oauth::refuse;
 use crate::sandbox::store::Row;
 
-/// The grant's name (RFC 7523).
-pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// `exp` lies at most this many seconds ahead, clocks that differ by 3 minutes included (Help: OAuth 2.0 JWT Bearer Flow).
 const LONGEST: i64 = 300 + 180;
 

@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::sandbox::call::{Call, Content, Reply, pairs, param};
 use crate::sandbox::salesforce::Salesforce;
-use crate::sandbox::salesforce::jwt;
+
+/// The grant's name (RFC 7523).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Access {
@@ -179,7 +181,7 @@ impl Salesforce {
             return refuse("unsupported_grant_type", "grant type not supported");
         };
         let secret_needed = self.options.require_secret || grant == "client_credentials";
-        if grant == jwt::GRANT {
+        if grant == JWT_BEARER {
             return self.by_assertion(call, &form);
         }
         if !matches!(grant, "refresh_token" | "authorization_code" | "client_credentials") {
