@@ -13,7 +13,7 @@ macro_rules! levels {
             /// Every level.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Its stable word, e.g. `name.exact`: the key in [`Weights`].
+            /// Its stable word, e.g. `name.exact`: the key in [`Weights`](crate::dedup::Weights).
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $key),+ }
             }
