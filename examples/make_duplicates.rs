@@ -6,7 +6,12 @@
 //!
 //! Kinds: `people` (of companies), `private` (birth date, address, identifier), `companies`. Dirt: `typing` (default), `scanning`,
 //! `hearing`. The same options give the same bytes, on every machine.
-#![allow(clippy::print_stderr, clippy::indexing_slicing, reason = "a program talks to its user; the tables are fixed")]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a program talks to its user; the tables are fixed"
+)]
 
 #[path = "support/made_up.rs"]
 mod made_up;
@@ -32,6 +37,10 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<(), String> {
     let (mut kind, mut dirt, mut count, mut seed) = (Kind::People, Dirt::Typing, None, 7);
     let (mut out, mut truth) = (None, None);
     while let Some(word) = words.next() {
+        if matches!(word.as_str(), "--help" | "-h") {
+            println!("{USAGE}");
+            return Ok(());
+        }
         let value = words.next().ok_or_else(|| format!("`{word}` needs a value; {USAGE}"))?;
         let number = || value.parse().map_err(|_| format!("`{word} {value}` is not a whole number"));
         match (word.as_str(), value.as_str()) {
