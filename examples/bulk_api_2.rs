@@ -8,18 +8,16 @@
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
+#[path = "support/org.rs"]
+mod org;
+
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crm_sync::error::{Error, Result, chain};
-use crm_sync::host::Host;
-use crm_sync::http::{HttpTransport, ReqwestTransport};
 use crm_sync::model::Fields;
 use crm_sync::salesforce::bulk::{IngestEvent, IngestOperation, RowResult, Volume};
-use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity};
-use crm_sync::sandbox::Sandbox;
+use crm_sync::salesforce::entity;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use secrecy::SecretString;
 use serde_json::json;
 
 struct Flags {
@@ -44,24 +42,8 @@ fn flags(mut args: impl Iterator<Item = String>) -> Result<Flags> {
     Ok(flags)
 }
 
-fn connect(flags: &Flags) -> Result<Salesforce> {
-    let host = Host::tokio();
-    let (config, transport): (_, Arc<dyn HttpTransport>) = match &flags.url {
-        Some(url) => {
-            let transport = if url.starts_with("http://") { ReqwestTransport::loopback()? } else { ReqwestTransport::builder().build()? };
-            (SalesforceConfig::with_access_token(url.as_str(), SecretString::from(flags.token.as_str())), Arc::new(transport))
-        }
-        None => {
-            let sandbox = Sandbox::new(host.clone(), 1);
-            let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
-            (SalesforceConfig::with_access_token(Sandbox::IN_PROCESS_URL, SecretString::from(access.access_token)), sandbox.transport())
-        }
-    };
-    Salesforce::new(config, transport, host)
-}
-
 async fn run(flags: Flags) -> Result<()> {
-    let client = connect(&flags)?;
+    let client = org::connect(flags.url.as_deref(), &flags.token)?;
     let bulk = client.bulk();
     println!("{} rows are best written by {:?}", flags.rows, Volume::default().writes(flags.rows, None));
 

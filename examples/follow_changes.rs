@@ -8,18 +8,16 @@
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
+#[path = "support/org.rs"]
+mod org;
+
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crm_sync::error::{Error, Result, chain};
-use crm_sync::host::Host;
-use crm_sync::http::{HttpTransport, ReqwestTransport};
 use crm_sync::model::{Entity, Fields};
 use crm_sync::salesforce::stream::{Position, RereadScope, StreamEvent, StreamOptions, Subscription};
-use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity};
-use crm_sync::sandbox::Sandbox;
+use crm_sync::salesforce::{Salesforce, entity};
 use futures_util::StreamExt;
-use secrecy::SecretString;
 
 struct Flags {
     url: Option<String>,
@@ -41,22 +39,6 @@ fn flags(mut args: impl Iterator<Item = String>) -> Result<Flags> {
         }
     }
     Ok(flags)
-}
-
-fn connect(flags: &Flags) -> Result<Salesforce> {
-    let host = Host::tokio();
-    let (config, transport): (_, Arc<dyn HttpTransport>) = match &flags.url {
-        Some(url) => {
-            let transport = if url.starts_with("http://") { ReqwestTransport::loopback()? } else { ReqwestTransport::builder().build()? };
-            (SalesforceConfig::with_access_token(url.as_str(), SecretString::from(flags.token.as_str())), Arc::new(transport))
-        }
-        None => {
-            let sandbox = Sandbox::new(host.clone(), 1);
-            let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
-            (SalesforceConfig::with_access_token(Sandbox::IN_PROCESS_URL, SecretString::from(access.access_token)), sandbox.transport())
-        }
-    };
-    Salesforce::new(config, transport, host)
 }
 
 fn stored(path: Option<&str>) -> Result<Option<Position>> {
@@ -83,7 +65,7 @@ async fn make(crm: &Salesforce) -> Result<()> {
 }
 
 async fn run(flags: &Flags) -> Result<()> {
-    let crm = connect(flags)?;
+    let crm = org::connect(flags.url.as_deref(), &flags.token)?;
     let path = flags.position.as_deref();
     let subscription = Subscription::changes(&flags.entity).from(stored(path)?.as_ref());
     let mut stream = crm.listen([subscription], StreamOptions::new())?;

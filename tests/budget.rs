@@ -237,7 +237,7 @@ const PER: Duration = Duration::from_secs(2);
 const RUN: Duration = Duration::from_secs(8);
 
 #[tokio::test]
-#[ignore = "the child of the other test"]
+#[ignore = "run as a child process, twice, by two_real_processes_keep_the_limit"]
 async fn child() {
     let Ok(url) = std::env::var(URL) else { return };
     let store = sqlite(Path::new(&std::env::var_os(FILE).unwrap())).await;

@@ -48,7 +48,7 @@ async fn open(path: &Path, synchronous: Synchronous) -> SqliteStore {
 }
 
 #[tokio::test]
-#[ignore = "the child of the other test, which is killed"]
+#[ignore = "run as a child process, and killed, by acknowledged_commits_survive_a_kill"]
 async fn child() {
     let Some(path) = std::env::var_os(FILE) else { return };
     let synchronous = if std::env::var(MODE).is_ok_and(|mode| mode == "full") { Synchronous::Full } else { Synchronous::Normal };
