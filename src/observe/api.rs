@@ -53,6 +53,15 @@ pub enum Event<'a> {
         /// The fields, in the CRM's spelling.
         fields: &'a [String],
     },
+    /// Fields of a record went back and forth between both sides; it is no longer written until it is freed.
+    Frozen {
+        /// The kind of record.
+        entity: &'a Entity,
+        /// The host's id of the record.
+        local: &'a str,
+        /// The fields, in the CRM's spelling.
+        fields: &'a [String],
+    },
     /// A record has likely counterparts in the CRM.
     Duplicate {
         /// The kind of record.
@@ -125,6 +134,7 @@ impl Event<'_> {
             Self::Call { .. } => "call",
             Self::Conflict { .. } => "conflict",
             Self::Duplicate { .. } => "duplicate",
+            Self::Frozen { .. } => "frozen",
             Self::Retry { .. } => "retry",
             Self::Synced { .. } => "synced",
             Self::Throttle { .. } => "throttle",
@@ -139,6 +149,7 @@ impl Event<'_> {
             Self::Ambiguous { entity, .. }
             | Self::Conflict { entity, .. }
             | Self::Duplicate { entity, .. }
+            | Self::Frozen { entity, .. }
             | Self::Synced { entity, .. } => Some(entity),
             Self::Call { entity, .. } | Self::Retry { entity, .. } | Self::Throttle { entity, .. } => *entity,
             Self::Token { .. } | Self::Webhook { .. } => None,

@@ -141,6 +141,8 @@ impl Observer for Counts {
             }
             Event::Conflict { .. } => add(&inner.conflicts, 1),
             Event::Duplicate { .. } => add(&inner.duplicates, 1),
+            // Whoever wants to know how many there are asks the sync.
+            Event::Frozen { .. } => {}
             Event::Retry { wait, .. } => {
                 add(&inner.retries, 1);
                 waited(wait);

@@ -19,6 +19,10 @@ const FORMAT: u32 = 1;
 pub struct Base {
     /// The CRM's fields, as the CRM returned them (it may have trimmed or rounded what was written).
     pub fields: Fields,
+    /// What the host's record came to in the CRM's fields, where that is spelled otherwise than in `fields`: the CRM has another
+    /// form of the same phone number. Both forms are agreed.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub local: Fields,
     /// The CRM record's version then, where the CRM has one.
     pub version: Option<Version>,
     /// Fingerprint of the mapping that made `fields`; another mapping makes the base worthless for comparing.
@@ -27,6 +31,13 @@ pub struct Base {
     pub source_hash: String,
     /// When the CRM's state was last seen.
     pub checked_at: Timestamp,
+}
+
+impl Base {
+    /// What the host's side of a field was when it was agreed.
+    pub fn host_side(&self, field: &str) -> Option<&crate::model::Value> {
+        self.local.get(field).or_else(|| self.fields.get(field))
+    }
 }
 
 /// Field names, not values.

@@ -30,6 +30,16 @@ pub enum Family {
     Parked,
     /// Changes that were set aside, and what was written over them since.
     Overtaken,
+    /// Records that a two-way sync has yet to look at.
+    Pending,
+    /// Values that were written and not read back yet.
+    Own,
+    /// What a two-way sync keeps about one record: flips, conflicts, a freeze.
+    Lanes,
+    /// Records that have ended, by salted hashes of their ids.
+    Gone,
+    /// What was written to a record, when and why.
+    Audit,
 }
 
 impl Family {
@@ -48,6 +58,11 @@ impl Family {
             Self::Journal => "journal",
             Self::Parked => "parked",
             Self::Overtaken => "overtaken",
+            Self::Pending => "pending",
+            Self::Own => "own",
+            Self::Lanes => "lanes",
+            Self::Gone => "gone",
+            Self::Audit => "audit",
         }
     }
 }

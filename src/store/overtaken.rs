@@ -87,6 +87,11 @@ pub fn put(batch: &mut Batch, connection: &str, entity: &Entity, local: &str, ov
     Ok(())
 }
 
+/// Forgets what is known of a host record.
+pub fn remove(batch: &mut Batch, connection: &str, entity: &Entity, local: &str) {
+    batch.delete(Key::new(Family::Overtaken, &[connection, entity.as_str(), local]));
+}
+
 fn key(connection: &str, entity: &Entity, local: &str) -> Key {
     Key::new(Family::Overtaken, &[connection, entity.as_str(), local])
 }

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use crate::adapter::{BulkOp, WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ExternalKey, Fields, Link, RecordId};
-use crate::store::{Batch, base, ledger, links, parked};
+use crate::store::{Batch, base, ledger, links, own, parked};
 use crate::sync::api::{Applied, Outcome};
 use crate::sync::engine::{Engine, Inner};
 use crate::sync::guarantee::Guarantee;
@@ -124,14 +124,19 @@ impl Inner {
             links::put(batch, self.connection(), &link)?;
         }
         let mut fields = row.mapped.clone();
+        let mut local = Fields::new();
         if let Some(old) = old {
             for (name, value) in &old.fields {
                 if fields.get(name).is_none() {
                     fields.insert(name, value.clone());
+                    if let Some(said) = old.local.get(name) {
+                        local.insert(name, said.clone());
+                    }
                 }
             }
         }
-        let kept = base::Base { fields, version: None, mapping: plan.mapping.clone(), source_hash: row.hash.clone(), checked_at: now };
+        let kept =
+            base::Base { fields, local, version: None, mapping: plan.mapping.clone(), source_hash: row.hash.clone(), checked_at: now };
         base::put(batch, self.connection(), &self.entity, &row.local, &kept)
     }
 
@@ -147,6 +152,9 @@ impl Inner {
             for row in &rows {
                 let intent = self.intent(plan, row, now)?;
                 ledger::open(&mut batch, connection, &intent)?;
+                if !row.marks.is_empty() {
+                    own::put(&mut batch, connection, &self.entity, &row.local, &row.marks, now)?;
+                }
                 opened.push((*row, intent));
             }
             let error = match store.commit(batch).await {
@@ -168,7 +176,7 @@ impl Inner {
         Ok((Vec::new(), moved))
     }
 
-    async fn write(&self, plan: &Plan, way: Way, rows: &[&PlanRow]) -> Result<Chunk> {
+    pub(super) async fn write(&self, plan: &Plan, way: Way, rows: &[&PlanRow]) -> Result<Chunk> {
         let (store, connection) = (&*self.store, self.connection());
         let (opened, mut applied) = self.open(plan, rows).await?;
         if opened.is_empty() {
@@ -208,7 +216,7 @@ impl Inner {
         for ((((row, intent), old), state), unsure) in sent.iter().zip(&olds).zip(states).zip(unsure) {
             if unsure && !matches!(state, State::Done(Outcome::Created(_) | Outcome::Updated(_))) {
                 // What the store knows may be older than the record now.
-                base::put(&mut batch, connection, &self.entity, &row.local, &doubt(intent, now))?;
+                base::put(&mut batch, connection, &self.entity, &row.local, &doubt(intent, old.as_ref(), now))?;
             }
             let outcome = match state {
                 State::Done(outcome) => outcome,
@@ -223,7 +231,7 @@ impl Inner {
                     self.keep(&mut batch, plan, row, (id, old.as_ref()), now)?;
                     if row.action == Action::Create && matches!(outcome, Outcome::Updated(_)) {
                         // The record was there already, perhaps with fields that were not sent now.
-                        base::put(&mut batch, connection, &self.entity, &row.local, &doubt(intent, now))?;
+                        base::put(&mut batch, connection, &self.entity, &row.local, &doubt(intent, old.as_ref(), now))?;
                     }
                     ledger::close(&mut batch, connection, intent)?;
                     parked::remove(&mut batch, connection, &self.entity, &row.local);

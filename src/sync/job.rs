@@ -149,8 +149,9 @@ impl Inner {
         let now = self.store.now().await?;
         let locals: Vec<&str> = intents.iter().map(|intent| intent.local.as_str()).collect();
         let linked = links::by_local(&*self.store, self.connection(), &self.entity, &locals).await?;
+        let bases = base::get_many(&*self.store, self.connection(), &self.entity, &locals).await?;
         let mut batch = Batch::default();
-        for ((intent, outcome), linked) in intents.iter().zip(outcomes).zip(linked) {
+        for (((intent, outcome), linked), old) in intents.iter().zip(outcomes).zip(linked).zip(bases) {
             if outcome.as_ref().is_err_and(Error::may_have_applied) {
                 rest.push(intent.clone());
                 continue;
@@ -169,7 +170,7 @@ impl Inner {
                 Err(_) => resolved.not_applied += 1,
             }
             if exists {
-                base::put(&mut batch, self.connection(), &self.entity, &intent.local, &doubt(intent, now))?;
+                base::put(&mut batch, self.connection(), &self.entity, &intent.local, &doubt(intent, old.as_ref(), now))?;
             }
             ledger::close(&mut batch, self.connection(), intent)?;
         }

@@ -7,6 +7,8 @@
 //!
 //! [`Worker`] does the same for what waits in a queue, record by record in order, in any number of processes.
 //!
+//! [`TwoWay`] keeps both sides in step: a merge of three sides per record and field, planned and applied in both directions.
+//!
 //! Nothing is spawned: the futures and streams do their work when they are polled, and may be dropped at any `.await`.
 
 mod api;
@@ -17,15 +19,23 @@ mod engine;
 mod guarantee;
 mod job;
 mod lookup;
+mod merge;
 mod plan;
 mod planner;
+mod records;
 mod references;
 mod resolve;
+mod two_way;
 mod worker;
 
 pub use api::{Applied, Incoming, Outcome, Resolved};
 pub use decide::{Decision, FieldChange, decide};
 pub use engine::{Engine, EngineBuilder};
 pub use guarantee::Guarantee;
+pub use merge::{
+    Chooser, Conflict, Fate, Flow, Merged, OnDelete, OnDeleteAndEdit, Pick, Policies, Policy, Presence, Rules, Sides, alike, merge,
+};
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
+pub use records::{LocalChanges, LocalRecord, LocalWrite, MemoryRecords, Records};
+pub use two_way::{Attention, Decided, Erased, Settled, Step, TwoWay, TwoWayBuilder, TwoWayPlan, TwoWayReport, TwoWayRow};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};

@@ -1,5 +1,6 @@
 //! A plan: what would be written, why, how safely and at what price.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct PlanRow {
     pub(crate) linked: bool,
     /// The state of the base the plan was made on: its hash and when it was taken.
     pub(crate) seen: Option<(String, jiff::Timestamp)>,
+    /// Marks of the values that are in doubt while no answer has been read back, for a two-way sync.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) marks: BTreeMap<String, Vec<String>>,
 }
 
 /// How writes of one kind go to the CRM.

@@ -1,6 +1,6 @@
 //! Making a plan.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
@@ -362,6 +362,7 @@ impl<'a> Draft<'a> {
                     hash: String::new(),
                     linked: work.link.is_some(),
                     seen: work.base.as_ref().map(seen),
+                    marks: BTreeMap::new(),
                 };
                 if let Some((action, reason)) = work.verdict {
                     (row.action, row.reason) = (action, reason);
@@ -388,6 +389,13 @@ impl<'a> Draft<'a> {
                     (None, Some(_), None) => Some(&empty),
                     (None, ..) => None,
                 };
+                // What the host says is compared with what it said, where the CRM keeps another form of it.
+                let said = work.known().filter(|base| !base.local.is_empty()).map(|base| {
+                    let mut said = base.fields.clone();
+                    said.merge(base.local.clone());
+                    said
+                });
+                let base_fields = said.as_ref().or(base_fields);
                 match decide(&update, base_fields, remote_fields, &kind) {
                     Decision::Create => {
                         row.action = Action::Create;
@@ -447,9 +455,10 @@ fn refused(refusal: &parked::Parked) -> String {
 }
 
 /// Stands for a base after a write nobody knows the outcome of: no plan of an earlier time fits it, and the next one reads the
-/// record.
-pub(crate) fn doubt(intent: &ledger::Intent, now: jiff::Timestamp) -> base::Base {
-    base::Base { fields: Fields::new(), version: None, mapping: String::new(), source_hash: intent.op.clone(), checked_at: now }
+/// record. What was agreed before stays, for a comparison of three sides.
+pub(crate) fn doubt(intent: &ledger::Intent, old: Option<&base::Base>, now: jiff::Timestamp) -> base::Base {
+    let (fields, local) = old.map(|old| (old.fields.clone(), old.local.clone())).unwrap_or_default();
+    base::Base { fields, local, version: None, mapping: String::new(), source_hash: intent.op.clone(), checked_at: now }
 }
 
 /// What tells one state of a base from another.
@@ -458,7 +467,7 @@ pub(crate) fn seen(base: &base::Base) -> (String, jiff::Timestamp) {
 }
 
 /// Equal for equal fields under the same mapping version.
-fn fingerprint(fields: &Fields, mapping: &str) -> String {
+pub(super) fn fingerprint(fields: &Fields, mapping: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(mapping.as_bytes());
     for (name, value) in fields {

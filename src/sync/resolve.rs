@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model::{Fields, Link, RecordId};
-use crate::store::{Batch, base, ledger, links, parked};
+use crate::store::{Batch, base, ledger, links, own, parked};
 use crate::sync::api::Resolved;
 use crate::sync::engine::{Engine, Inner};
 use crate::sync::guarantee::Guarantee;
@@ -114,19 +114,21 @@ impl Inner {
         };
         let locals: Vec<&str> = intents.iter().map(|intent| intent.local.as_str()).collect();
         let linked = links::by_local(&*self.store, connection, &self.entity, &locals).await?;
+        let bases = base::get_many(&*self.store, connection, &self.entity, &locals).await?;
+        let marked = own::get_many(&*self.store, connection, &self.entity, &locals).await?;
         let now = self.store.now().await?;
         let mut batch = Batch::default();
-        for (intent, linked) in intents.iter().zip(linked) {
+        for (((intent, linked), old), marked) in intents.iter().zip(linked).zip(bases).zip(marked) {
             if !is_create(intent) {
                 // Whether the CRM has the old values or the new ones, the host may have moved on, or back.
-                base::put(&mut batch, connection, &self.entity, &intent.local, &doubt(intent, now))?;
+                base::put(&mut batch, connection, &self.entity, &intent.local, &doubt(intent, old.as_ref(), now))?;
                 ledger::close(&mut batch, connection, intent)?;
                 resolved.not_applied += 1;
                 continue;
             }
             if linked.is_some() {
                 // Somebody linked it meanwhile: the create is answered.
-                base::put(&mut batch, connection, &self.entity, &intent.local, &doubt(intent, now))?;
+                base::put(&mut batch, connection, &self.entity, &intent.local, &doubt(intent, old.as_ref(), now))?;
                 ledger::close(&mut batch, connection, intent)?;
                 resolved.applied += 1;
                 continue;
@@ -151,11 +153,14 @@ impl Inner {
                     // No source hash: the next plan compares field by field with what the CRM holds.
                     let known = base::Base {
                         fields,
+                        local: Fields::new(),
                         version: record.version.clone(),
                         mapping: intent.mapping.clone(),
                         source_hash: String::new(),
                         checked_at: now,
                     };
+                    // What was written is known by its marks: only by them a change made since is told from it.
+                    let known = if marked.is_empty() { known } else { doubt(intent, None, now) };
                     base::put(&mut batch, connection, &self.entity, &intent.local, &known)?;
                     ledger::close(&mut batch, connection, intent)?;
                     resolved.applied += 1;

@@ -105,6 +105,7 @@ pub async fn base_comes_back(bench: &dyn StoreBench) -> Check {
     .collect();
     let full = Base {
         fields,
+        local: [("Phone", json!("(0) 1"))].into_iter().collect(),
         version: Some(Version::new("2026-01-02T03:04:05.000Z")),
         mapping: "m1".to_owned(),
         source_hash: "h1".to_owned(),
