@@ -7,6 +7,8 @@
 //!
 //! [`Worker`] does the same for what waits in a queue, record by record in order, in any number of processes.
 //!
+//! [`Reader`] goes the other way: what changed in the CRM, page by page, with a cursor that moves in the commit of the host.
+//!
 //! Nothing is spawned: the futures and streams do their work when they are polled, and may be dropped at any `.await`.
 
 mod api;
@@ -19,6 +21,7 @@ mod job;
 mod lookup;
 mod plan;
 mod planner;
+mod reader;
 mod references;
 mod resolve;
 mod worker;
@@ -28,4 +31,5 @@ pub use decide::{Decision, FieldChange, decide};
 pub use engine::{Engine, EngineBuilder};
 pub use guarantee::Guarantee;
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
+pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};
