@@ -8,6 +8,7 @@
 //! [`Worker`] does the same for what waits in a queue, record by record in order, in any number of processes.
 //!
 //! [`TwoWay`] keeps both sides in step: a merge of three sides per record and field, planned and applied in both directions.
+//! [`Reader`] goes the other way: what changed in the CRM, page by page, with a cursor that moves in the commit of the host.
 //!
 //! Nothing is spawned: the futures and streams do their work when they are polled, and may be dropped at any `.await`.
 
@@ -23,6 +24,7 @@ mod merge;
 mod plan;
 mod planner;
 mod records;
+mod reader;
 mod references;
 mod resolve;
 mod two_way;
@@ -38,4 +40,5 @@ pub use merge::{
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
 pub use records::{LocalChanges, LocalRecord, LocalWrite, MemoryRecords, Records};
 pub use two_way::{Attention, Decided, Erased, Settled, Step, TwoWay, TwoWayBuilder, TwoWayPlan, TwoWayReport, TwoWayRow};
+pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};
