@@ -23,8 +23,8 @@ mod lookup;
 mod merge;
 mod plan;
 mod planner;
-mod records;
 mod reader;
+mod records;
 mod references;
 mod resolve;
 mod two_way;
@@ -38,7 +38,7 @@ pub use merge::{
     Chooser, Conflict, Fate, Flow, Merged, OnDelete, OnDeleteAndEdit, Pick, Policies, Policy, Presence, Rules, Sides, alike, merge,
 };
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
+pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
 pub use records::{LocalChanges, LocalRecord, LocalWrite, MemoryRecords, Records};
 pub use two_way::{Attention, Decided, Erased, Settled, Step, TwoWay, TwoWayBuilder, TwoWayPlan, TwoWayReport, TwoWayRow};
-pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};

@@ -22,6 +22,9 @@ pub struct LocalRecord {
     pub version: Option<Version>,
     /// When it was changed last; only [`crate::sync::Policy::Newest`] reads it.
     pub modified_at: Option<Timestamp>,
+    /// The key of the [`LocalWrite::Create`] that made it. Without it, a crash right behind that write may lead to a second record
+    /// in the CRM.
+    pub key: Option<String>,
 }
 
 /// One write into the host.
@@ -94,6 +97,7 @@ pub trait Records: Debug + Send + Sync {
 struct Table {
     rows: BTreeMap<String, (Fields, u64, Timestamp)>,
     keys: BTreeMap<String, String>,
+    made_by: BTreeMap<String, String>,
     log: Vec<(String, bool)>,
     next: u64,
     writes: u64,
@@ -168,7 +172,7 @@ impl Table {
     fn record(&self, id: &str) -> Option<LocalRecord> {
         let (fields, version, at) = self.rows.get(id)?;
         let version = Some(Version::new(version.to_string()));
-        Some(LocalRecord { id: id.to_owned(), fields: fields.clone(), version, modified_at: Some(*at) })
+        Some(LocalRecord { id: id.to_owned(), fields: fields.clone(), version, modified_at: Some(*at), key: self.made_by.get(id).cloned() })
     }
 
     fn moved(&self, id: &str, expected: Option<&Version>) -> Option<Error> {
@@ -186,6 +190,7 @@ impl Table {
                 self.next += 1;
                 let id = format!("host-{}", self.next);
                 self.keys.insert(key.clone(), id.clone());
+                self.made_by.insert(id.clone(), key.clone());
                 self.put(&id, fields.clone(), now);
                 self.writes += 1;
                 Ok(self.record(&id))

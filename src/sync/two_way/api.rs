@@ -14,6 +14,7 @@ use crate::store::salt::{self, Salt};
 use crate::store::{Batch, Store, cursors};
 use crate::sync::engine::Engine;
 use crate::sync::merge::{Policies, Policy, Rules, spelling};
+use crate::sync::reader::Reader;
 use crate::sync::records::Records;
 
 /// Keeps the host's records and those of one entity of a CRM in step. Cheap to clone; all state is in the store.
@@ -101,6 +102,25 @@ impl TwoWay {
             self.store().commit(batch).await?;
         }
         Ok(())
+    }
+
+    /// Notes all that a reader has to tell, each page in the commit that moves its cursor. Returns how many changes there were.
+    ///
+    /// # Errors
+    /// Those of the reader and of the store.
+    pub async fn pull(&self, reader: &Reader) -> Result<usize> {
+        let mut told = 0;
+        while let Some(page) = reader.next().await? {
+            let mut batch = Batch::new();
+            self.stage(&mut batch, &page.changes)?;
+            page.checkpoint.stage(&mut batch)?;
+            self.store().commit(batch).await?;
+            told += page.changes.len();
+            if page.at_rest {
+                break;
+            }
+        }
+        Ok(told)
     }
 
     /// Notes what changed in the host, and moves the host's position in the same commit. Returns how many records it was told.

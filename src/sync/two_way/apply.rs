@@ -185,6 +185,22 @@ impl TwoWay {
         if writes.is_empty() {
             return Ok(());
         }
+        // What the host is told must not pass for its own change if we die before it is remembered.
+        let inner = &*self.parts.engine.inner;
+        let now = inner.store.now().await?;
+        let mut batch = Batch::new();
+        for row in plan.rows.iter().filter(|row| !row.work.marks.is_empty()) {
+            let holder = match &row.work.into {
+                Some(LocalWrite::Create { key, .. }) => key,
+                Some(LocalWrite::Update { id, .. }) => id,
+                _ => continue,
+            };
+            let marks = row.work.out.as_ref().map_or(&row.work.marks, |out| &out.marks);
+            own::put(&mut batch, inner.connection(), &inner.entity, holder, marks, now)?;
+        }
+        if !batch.is_empty() {
+            self.store().commit(batch).await?;
+        }
         let outcomes = self.parts.records.write(&writes).await?;
         if outcomes.len() != writes.len() {
             return Err(Error::internal(format!("the host gave {} outcomes for {} writes", outcomes.len(), writes.len())));
@@ -278,6 +294,9 @@ impl TwoWay {
                 }
             }
             _ => {}
+        }
+        if let Some(LocalWrite::Create { key, .. }) = row.work.into.as_ref().filter(|_| done.into == Some(true)) {
+            own::remove(batch, connection, entity, key);
         }
         if let (Step::CreateLocal, Some(true), Some(remote)) = (row.step, done.into, &remote) {
             gone::remove(batch, salt, (connection, entity), Side::Remote, remote.as_str());

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::model::{Entity, Fields, RecordId, Version};
 use crate::store::base::Base;
 use crate::store::lanes::Lane;
+use crate::store::own::Marks;
 use crate::store::pending::{Noted, Side};
 use crate::sync::decide::FieldChange;
 use crate::sync::merge::Merged;
@@ -102,6 +103,8 @@ pub(super) struct Work {
     pub(super) lane: Lane,
     pub(super) out: Option<PlanRow>,
     pub(super) into: Option<LocalWrite>,
+    /// Marks of what goes to the host, as far as it is in doubt.
+    pub(super) marks: Marks,
     /// Unlinked, to be looked at again from this side.
     pub(super) again: Option<Side>,
 }

@@ -23,6 +23,9 @@ use crate::sync::references::Reference;
 use crate::sync::two_way::api::TwoWay;
 use crate::sync::two_way::plan::{Step, TwoWayPlan, TwoWayRow, Work};
 
+/// The cause of notes that a person's answer leads to.
+pub(super) const TENDED: &str = "a person decided";
+
 /// One record on its way into the plan.
 struct Pair {
     row: TwoWayRow,
@@ -146,7 +149,10 @@ impl TwoWay {
         for ((((pair, stored), marks), lane), tomb) in pairs.iter_mut().zip(bases).zip(marks).zip(lanes).zip(tombs) {
             let confirmed = stored.as_ref().filter(|base| !base.mapping.is_empty() && !base.source_hash.is_empty());
             let version = confirmed.and_then(|base| base.version.as_ref());
+            // What a person decided is looked at in any case.
+            let tended = pair.row.work.notes.iter().any(|noted| noted.note.cause == TENDED);
             pair.known = marks.is_empty()
+                && !tended
                 && confirmed.is_some()
                 && pair
                     .row
@@ -190,11 +196,75 @@ impl TwoWay {
                 pair.decided(Step::Skip, "nothing new since it was read back");
             }
         }
+        self.adopt(pairs).await?;
         let remotes: Vec<RecordId> =
             pairs.iter().filter(|pair| pair.row.reason.is_empty()).filter_map(|pair| pair.row.remote.clone()).collect();
         let mut records = self.read_remote(&remotes).await?;
         for pair in pairs.iter_mut().filter(open) {
             pair.remote = pair.row.remote.as_ref().and_then(|id| records.remove(id)).filter(|record| !record.deleted);
+        }
+        Ok(())
+    }
+
+    /// Records that we made in the host for one of the CRM's, and died before the link was kept.
+    async fn adopt(&self, pairs: &mut [Pair]) -> Result<()> {
+        let inner = &*self.parts.engine.inner;
+        let prefix = format!("{}/{}/", inner.connection(), inner.entity);
+        let lost = |pair: &Pair| {
+            let local = pair.local.as_ref().filter(|_| pair.row.reason.is_empty() && pair.row.remote.is_none())?;
+            Some((local.clone(), RecordId::new(local.key.as_deref()?.strip_prefix(&prefix)?)))
+        };
+        let lost: Vec<(usize, LocalRecord, RecordId)> =
+            pairs.iter().enumerate().filter_map(|(at, pair)| lost(pair).map(|(local, remote)| (at, local, remote))).collect();
+        for (at, local, remote) in lost {
+            let linked = links::by_remote(self.store(), inner.connection(), &inner.entity, &[&remote]).await?;
+            if linked.into_iter().flatten().next().is_some() {
+                continue;
+            }
+            let other = pairs.iter().position(|pair| pair.row.remote.as_ref() == Some(&remote));
+            if let Some(pair) = pairs.get_mut(at).filter(|_| other.is_some()) {
+                pair.decided(Step::Skip, "it is matched with a record of the CRM");
+            }
+            if let Some(pair) = pairs.get_mut(other.unwrap_or(at)) {
+                pair.row.local = Some(local.id.clone());
+                pair.row.remote = Some(remote);
+                let key = local.key.clone().unwrap_or_default();
+                pair.marks =
+                    own::get_many(self.store(), inner.connection(), &inner.entity, &[key.as_str()]).await?.pop().unwrap_or_default();
+                pair.local = Some(local);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records of the CRM that carry the host's id, and whose link was lost or is not kept yet.
+    async fn relate_by_key(&self, pairs: &mut [Pair]) -> Result<()> {
+        let inner = &*self.parts.engine.inner;
+        let Some(key) = inner.guarantee.field() else { return Ok(()) };
+        let carried: Vec<(usize, String)> = pairs
+            .iter()
+            .enumerate()
+            .filter(|(_, pair)| pair.row.reason.is_empty() && pair.row.local.is_none())
+            .filter_map(|(at, pair)| Some((at, pair.remote.as_ref()?.fields.text(key)?.to_owned())))
+            .collect();
+        if carried.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&str> = carried.iter().map(|(_, id)| id.as_str()).collect();
+        let found = self.parts.records.read(&ids).await?;
+        let linked = links::by_local(self.store(), inner.connection(), &inner.entity, &ids).await?;
+        let marks = own::get_many(self.store(), inner.connection(), &inner.entity, &ids).await?;
+        let bases = base::get_many(self.store(), inner.connection(), &inner.entity, &ids).await?;
+        for (((((at, _), local), linked), marks), stored) in carried.into_iter().zip(found).zip(linked).zip(marks).zip(bases) {
+            let Some(pair) = pairs.get_mut(at) else { continue };
+            match (local, linked) {
+                (Some(_), Some(_)) => pair.decided(Step::Review, "it carries the id of a record of the host that is linked to another one"),
+                (Some(local), None) => {
+                    pair.row.local = Some(local.id.clone());
+                    (pair.local, pair.marks, pair.row.work.stored) = (Some(local), marks, stored);
+                }
+                (None, _) => {}
+            }
         }
         Ok(())
     }
@@ -210,8 +280,26 @@ impl TwoWay {
 
     /// Records of the CRM that are not linked: are they one of the host's?
     async fn relate(&self, pairs: &mut [Pair]) -> Result<()> {
+        self.relate_by_key(pairs).await?;
+        if let Some((field, crm)) = &self.parts.match_on {
+            self.relate_by_value(pairs, field, crm).await?;
+        }
+        // The host's side of it was noted too: one row is enough.
+        let matched: HashSet<String> = pairs
+            .iter()
+            .filter(|pair| !pair.row.work.linked && pair.row.remote.is_some())
+            .filter_map(|pair| pair.row.local.clone())
+            .collect();
+        for pair in pairs.iter_mut().filter(|pair| pair.row.remote.is_none() && pair.row.reason.is_empty()) {
+            if pair.row.local.as_ref().is_some_and(|local| matched.contains(local)) {
+                pair.decided(Step::Skip, "it is matched with a record of the CRM");
+            }
+        }
+        Ok(())
+    }
+
+    async fn relate_by_value(&self, pairs: &mut [Pair], field: &str, crm: &str) -> Result<()> {
         let inner = &*self.parts.engine.inner;
-        let Some((field, crm)) = &self.parts.match_on else { return Ok(()) };
         let places: Vec<usize> = (0..pairs.len())
             .filter(|at| pairs.get(*at).is_some_and(|pair| pair.row.reason.is_empty() && pair.row.local.is_none() && pair.remote.is_some()))
             .collect();
@@ -239,17 +327,6 @@ impl TwoWay {
                     }
                 }
                 several => pair.decided(Step::Review, format!("{} records of the host have the same {field}", several.len())),
-            }
-        }
-        // The host's side of it was noted too: one row is enough, the other note is looked at again.
-        let matched: HashSet<String> = pairs
-            .iter()
-            .filter(|pair| !pair.row.work.linked && pair.row.remote.is_some())
-            .filter_map(|pair| pair.row.local.clone())
-            .collect();
-        for pair in pairs.iter_mut().filter(|pair| pair.row.remote.is_none() && pair.row.reason.is_empty()) {
-            if pair.row.local.as_ref().is_some_and(|local| matched.contains(local)) {
-                pair.decided(Step::Skip, "it is matched with a record of the CRM");
             }
         }
         Ok(())
@@ -344,7 +421,7 @@ impl TwoWay {
                         Some(tomb) if tomb.end == End::LetBe || !self.parts.rules.restore => {
                             pair.decided(Step::Skip, "it ended here and was let be there");
                         }
-                        _ => self.create_local(pair),
+                        _ => self.create_local(pair, salt),
                     }
                     return Ok(());
                 }
@@ -460,6 +537,7 @@ impl TwoWay {
                         }
                     }
                     if !told.is_empty() {
+                        row.work.marks = self.marks(salt, &pair.marks, &inward);
                         row.work.into = Some(LocalWrite::Update { id: local.id.clone(), fields: told, expected: local.version.clone() });
                     }
                 }
@@ -481,7 +559,7 @@ impl TwoWay {
                 remote: row.remote.clone(),
                 changes: row.outward.clone(),
                 reason: String::new(),
-                marks: self.marks(salt, &pair.marks, &outward),
+                marks: self.marks(salt, if row.work.marks.is_empty() { &pair.marks } else { &row.work.marks }, &outward),
                 fields: outward,
                 mapped,
                 // Not read back yet.
@@ -531,7 +609,7 @@ impl TwoWay {
         marks
     }
 
-    fn create_local(&self, pair: &mut Pair) {
+    fn create_local(&self, pair: &mut Pair, salt: &Salt) {
         let inner = &*self.parts.engine.inner;
         let Some(record) = &pair.remote else { return };
         match inner.mapping.inbound_at(&record.fields, inner.host.now()) {
@@ -542,6 +620,7 @@ impl TwoWay {
                     pair.row.inward.push(FieldChange { field: name.to_owned(), from: None, to: value.clone() });
                 }
                 pair.row.work.into = Some(LocalWrite::Create { key, fields: mapped.fields });
+                pair.row.work.marks = self.marks(salt, &pair.marks, &record.fields);
                 pair.decided(Step::CreateLocal, "not in the host yet");
             }
         }

@@ -11,6 +11,7 @@ use crate::store::audit::{self, AuditEntry};
 use crate::store::lanes::{self, Answer};
 use crate::store::pending::{self, Note, Side};
 use crate::sync::two_way::api::TwoWay;
+use crate::sync::two_way::planner::TENDED;
 
 /// A record that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl TwoWay {
         change(&mut lane);
         let mut batch = Batch::new();
         lanes::put(&mut batch, connection, entity, local, &lane)?;
-        let note = Note { cause: "a person decided".to_owned(), ..Note::default() };
+        let note = Note { cause: TENDED.to_owned(), ..Note::default() };
         pending::put(&mut batch, connection, entity, Side::Local, local, &note)?;
         self.store().commit(batch).await?;
         Ok(())

@@ -1,0 +1,172 @@
+//! Keeps Salesforce leads and HubSpot contacts in step through the host's own people, and shows what it would write first.
+//!
+//! `cargo run --example two_way -- [--json]`
+//!
+//! Both CRMs are the sandbox in this process. People edit on all three sides, one field on two sides at once; the plans are
+//! printed as tables (with `--json` as JSON), carried out, and repeated until nothing is left to write.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its user")]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crm_sync::adapter::CrmAdapter;
+use crm_sync::error::{Error, Result, chain};
+use crm_sync::host::{Host, ManualClock};
+use crm_sync::hubspot::{HubSpot, HubSpotConfig, entity::CONTACTS};
+use crm_sync::mapping::{Mapping, MappingSet};
+use crm_sync::model::{Entity, Fields, RecordId};
+use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity::LEAD};
+use crm_sync::sandbox::Sandbox;
+use crm_sync::store::{MemoryStore, Store};
+use crm_sync::sync::{Engine, MemoryRecords, Policy, Reader, TwoWay};
+use serde_json::{Value, json};
+
+const USAGE: &str = "usage: two_way [--json]";
+
+/// Whose value wins stands with the field: the host's title, the CRM's telephone number.
+const MAPPINGS: &str = r#"{
+  "salesforce": {"lead": {
+    "email": "Email", "first": "FirstName", "last": "LastName", "company": "Company",
+    "title": {"field": "Title", "owner": "ours"}, "phone": {"field": "Phone", "owner": "theirs"}}},
+  "hubspot": {"contact": {
+    "email": "email", "first": "firstname", "last": "lastname", "company": "company",
+    "title": {"field": "jobtitle", "owner": "ours"}, "phone": {"field": "phone", "owner": "theirs"}}}
+}"#;
+
+/// One CRM: who reads what changed in it, and who keeps it in step.
+struct Side {
+    reader: Reader,
+    sync: TwoWay,
+}
+
+struct World {
+    clock: Arc<ManualClock>,
+    sandbox: Sandbox,
+    people: MemoryRecords,
+    sides: Vec<Side>,
+}
+
+fn fields(value: Value) -> Result<Fields> {
+    Fields::from_value(value)
+}
+
+async fn side(
+    crm: Arc<dyn CrmAdapter>,
+    (store, host): (&Arc<dyn Store>, &Host),
+    people: &MemoryRecords,
+    (name, ours, entity): (&str, &str, Entity),
+    (key, email): (Option<&str>, &str),
+) -> Result<Side> {
+    let schema = crm.describe(&entity).await?;
+    let set = MappingSet::from_json(MAPPINGS, "mappings.json").map_err(|error| Error::config(error.to_string()))?;
+    let mapping = Mapping::compile(set.require(name, ours)?, Some(&schema)).map_err(|error| Error::config(error.to_string()))?;
+    let mut engine = Engine::builder(Arc::clone(&crm), Arc::clone(store), host.clone(), schema, mapping).match_on(email);
+    if let Some(key) = key {
+        engine = engine.external_key(key);
+    }
+    let sync = TwoWay::builder(engine.build()?, Arc::new(people.clone())).policy(Policy::Newest).match_on("email", email).build();
+    let reader = Reader::builder(crm, Arc::clone(store), host.clone(), entity).build()?;
+    Ok(Side { reader, sync })
+}
+
+async fn world() -> Result<World> {
+    let (host, clock) = Host::manual_with_clock(1);
+    let sandbox = Sandbox::new(host.clone(), 1);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(host.clone()));
+    let people = MemoryRecords::new(host.clone());
+    let access = sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+    let config = SalesforceConfig::with_access_token(&access.instance_url, access.access_token.into()).name("salesforce");
+    let salesforce: Arc<dyn CrmAdapter> = Arc::new(Salesforce::new(config, sandbox.transport(), host.clone())?);
+    let access = sandbox.hubspot(Sandbox::IN_PROCESS_URL);
+    let config = HubSpotConfig::with_access_token(access.access_token.into()).base_url(access.base_url).name("hubspot");
+    let hubspot: Arc<dyn CrmAdapter> = Arc::new(HubSpot::new(config, sandbox.transport(), host.clone())?);
+    let sides = vec![
+        side(salesforce, (&store, &host), &people, ("salesforce", "lead", LEAD), (Some("External_Id__c"), "Email")).await?,
+        side(hubspot, (&store, &host), &people, ("hubspot", "contact", CONTACTS), (None, "email")).await?,
+    ];
+    Ok(World { clock, sandbox, people, sides })
+}
+
+/// Both CRMs in turn, until nothing is left to write; how many records were written.
+async fn in_step(world: &World, json: bool) -> Result<usize> {
+    let mut written = 0;
+    for round in 1..=8 {
+        // Indexes lag behind writes, and the readers wait until they have settled.
+        world.clock.advance(Duration::from_secs(600));
+        let mut now = 0;
+        for side in &world.sides {
+            side.sync.read_host().await?;
+            side.sync.pull(&side.reader).await?;
+            let plan = side.sync.plan().await?;
+            if plan.writes() != (0, 0) {
+                if json {
+                    println!("{}", serde_json::to_string(&plan).map_err(|_| Error::internal("the plan is not JSON"))?);
+                } else {
+                    println!("round {round}: {plan}");
+                }
+            }
+            let report = side.sync.apply(&plan).await?;
+            now += report.wrote_remote + report.wrote_local;
+        }
+        written += now;
+        if now == 0 {
+            return Ok(written);
+        }
+    }
+    Err(Error::internal("the two CRMs do not come to rest"))
+}
+
+async fn run(json: bool) -> Result<()> {
+    let world = world().await?;
+    world.people.put("1", fields(json!({"email": "ada@example.org", "first": "Ada", "last": "Lovelace", "company": "Acme"}))?);
+    world.sandbox.create("Lead", &fields(json!({"Email": "grace@example.org", "LastName": "Hopper", "Company": "Navy"}))?)?;
+    world.sandbox.hubspot_create("contacts", &fields(json!({"email": "alan@example.org", "lastname": "Turing", "company": "NPL"}))?)?;
+    let first = in_step(&world, json).await?;
+
+    let id = |rows: Vec<Fields>, field: &str, email: &str, id: &str| {
+        let row = rows.into_iter().find(|row| row.text(field) == Some(email));
+        row.and_then(|row| row.text(id).map(RecordId::from)).ok_or_else(|| Error::internal("a person is missing"))
+    };
+    let lead = id(world.sandbox.records("Lead"), "Email", "ada@example.org", "Id")?;
+    let contact = id(world.sandbox.hubspot_records("contacts"), "email", "ada@example.org", "hs_object_id")?;
+    world.people.put("1", fields(json!({"title": "Countess"}))?);
+    world.sandbox.update("Lead", &lead, &fields(json!({"Phone": "+44 20 1", "Title": "Programmer"}))?)?;
+    world.sandbox.hubspot_update("contacts", &contact, &fields(json!({"firstname": "Augusta Ada"}))?)?;
+    let second = in_step(&world, json).await?;
+    let third = in_step(&world, json).await?;
+
+    let (leads, contacts) = (world.sandbox.records("Lead").len(), world.sandbox.hubspot_records("contacts").len());
+    let ada = world.people.all().into_iter().find(|(id, _)| id == "1").map(|(_, fields)| fields.to_value()).unwrap_or_default();
+    if json {
+        println!("{}", json!({"first": first, "second": second, "third": third, "leads": leads, "contacts": contacts, "ada": ada}));
+    } else {
+        println!("{leads} leads and {contacts} contacts; written {first}, then {second}, then {third}: at rest. Ada: {ada}");
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let json = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        ["--json"] => true,
+        ["--help" | "-h"] => {
+            println!("{USAGE}\n\nKeeps Salesforce leads and HubSpot contacts of the sandbox in step; --json prints the plans as JSON.");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("unknown arguments: {}\n\n{USAGE}", args.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match run(json).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
