@@ -269,7 +269,11 @@ impl TwoWay {
                     links::put(batch, connection, &Link { local: local.clone(), entity: entity.clone(), remote: remote.clone() })?;
                 }
                 if done.out != Some(false) {
-                    own::remove(batch, connection, entity, local);
+                    if row.step == Step::CreateLocal && more && !row.work.before.is_empty() {
+                        own::put(batch, connection, entity, local, &row.work.before, now)?;
+                    } else {
+                        own::remove(batch, connection, entity, local);
+                    }
                     base::put(batch, connection, entity, local, &base)?;
                 } else if done.into == Some(true) {
                     // The CRM was not written: what the engine remembers of that stays, and the record is looked at again.
@@ -383,6 +387,8 @@ impl TwoWay {
                     let told = row.work.into.is_none() || done.into == Some(true);
                     if told {
                         match said.get(name) {
+                            // It was there already: which of both is newer is for the next look.
+                            Some(ours) if row.step == Step::CreateLocal && !alike(ours, value, &kind) => news = true,
                             Some(ours) if done.into == Some(true) && !alike(ours, value, &kind) => {
                                 agree(value, None);
                                 news = true;

@@ -105,6 +105,8 @@ pub(super) struct Work {
     pub(super) into: Option<LocalWrite>,
     /// Marks of what goes to the host, as far as it is in doubt.
     pub(super) marks: Marks,
+    /// Marks of an earlier try to make it in the host.
+    pub(super) before: Marks,
     /// Unlinked, to be looked at again from this side.
     pub(super) again: Option<Side>,
 }

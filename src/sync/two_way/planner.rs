@@ -421,7 +421,7 @@ impl TwoWay {
                         Some(tomb) if tomb.end == End::LetBe || !self.parts.rules.restore => {
                             pair.decided(Step::Skip, "it ended here and was let be there");
                         }
-                        _ => self.create_local(pair, salt),
+                        _ => self.create_local(pair, salt).await?,
                     }
                     return Ok(());
                 }
@@ -609,9 +609,9 @@ impl TwoWay {
         marks
     }
 
-    fn create_local(&self, pair: &mut Pair, salt: &Salt) {
+    async fn create_local(&self, pair: &mut Pair, salt: &Salt) -> Result<()> {
         let inner = &*self.parts.engine.inner;
-        let Some(record) = &pair.remote else { return };
+        let Some(record) = &pair.remote else { return Ok(()) };
         match inner.mapping.inbound_at(&record.fields, inner.host.now()) {
             Err(error) => pair.decided(Step::Invalid, chain(&error)),
             Ok(mapped) => {
@@ -619,11 +619,16 @@ impl TwoWay {
                 for (name, value) in &mapped.fields {
                     pair.row.inward.push(FieldChange { field: name.to_owned(), from: None, to: value.clone() });
                 }
+                // An earlier try may have made it, with the values of then.
+                let before =
+                    own::get_many(self.store(), inner.connection(), &inner.entity, &[key.as_str()]).await?.pop().unwrap_or_default();
+                pair.row.work.marks = if before.is_empty() { self.marks(salt, &before, &record.fields) } else { before.clone() };
+                pair.row.work.before = before;
                 pair.row.work.into = Some(LocalWrite::Create { key, fields: mapped.fields });
-                pair.row.work.marks = self.marks(salt, &pair.marks, &record.fields);
                 pair.decided(Step::CreateLocal, "not in the host yet");
             }
         }
+        Ok(())
     }
 
     /// New records of the host: the engine knows how to find out whether the CRM has them.
