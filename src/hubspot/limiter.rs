@@ -124,6 +124,17 @@ impl HubSpotLimiter {
         self
     }
 
+    /// The app's requests in ten seconds, where they are known before the first answer names them.
+    #[must_use]
+    pub fn requests_in_ten_seconds(self, limit: u32) -> Self {
+        let limit = limit.max(1);
+        {
+            let mut app = lock(&self.app);
+            (app.limit, app.bucket) = (limit, burst(limit));
+        }
+        self
+    }
+
     /// Waits for a turn.
     ///
     /// # Errors
@@ -170,9 +181,11 @@ impl HubSpotLimiter {
         if max != app.limit && window == TEN_SECONDS {
             (app.limit, app.bucket) = (max, burst(max));
         }
-        // Others spend it too: near its end their share counts.
+        // Others spend it too: near its end their share counts. Far from it nobody has to wait, whatever was counted here.
         if remaining <= u64::from(max / 10) {
             app.bucket.allow(now, remaining, window);
+        } else if remaining >= u64::from(max / 2) {
+            app.bucket.renew();
         }
     }
 
