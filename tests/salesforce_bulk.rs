@@ -193,7 +193,7 @@ async fn what_a_job_cannot_say_is_refused_here_and_handed_back_as_it_came() {
     let ran = run(ingest.run(stream::iter(rows.map(fields)))).await;
     assert_eq!((ran.rows.len(), ran.reports[0].saved, org.rows().len()), (3, 1, 1));
     let refused: Vec<Value> =
-        ran.rows.iter().filter(|row| matches!(row.result, RowResult::Failed { .. })).map(|row| row.fields.to_value()).collect();
+        ran.rows.iter().filter(|row| matches!(row.result, RowResult::Failed { .. })).map(|row| row.fields().to_value()).collect();
     assert_eq!(refused, [json!({"LastName": "x", "Score__c": 7}), json!({"Ext__c": "k1", "Note__c": "#N/A"})]);
 }
 
@@ -219,7 +219,7 @@ async fn failed_and_unreached_rows_come_back_whole_and_can_be_sent_again() {
             RowResult::Unprocessed => true,
             _ => false,
         })
-        .map(|row| row.fields)
+        .map(RowOutcome::into_fields)
         .collect();
     assert_eq!(again.len(), 6);
     let ran = run(ingest.run(stream::iter(again))).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 use jiff::tz::{Offset, TimeZone};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::adapter::Capabilities;
@@ -21,7 +21,7 @@ use crate::hubspot::limiter::{HubSpotLimiter, Lane};
 use crate::hubspot::limits::MAX_NAMES;
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::{HubSpotRecord, Listing, Paging};
-use crate::hubspot::values::encode;
+use crate::hubspot::values::{Texts, encode};
 use crate::model::{Entity, Fields, RecordId};
 use crate::query::{Cursor, Page};
 use crate::rest::{Answer, Call, Client};
@@ -64,6 +64,14 @@ pub(super) struct Account {
 pub(super) fn in_the_way(error: &Error) -> Option<&RecordId> {
     let same = error.kind() == ErrorKind::Duplicate && error.code() == Some("CONFLICT");
     error.duplicates().first().filter(|_| same)
+}
+
+/// What a record is written from.
+#[derive(Serialize)]
+struct RowBody<'a> {
+    properties: Texts<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    associations: Option<Vec<Value>>,
 }
 
 /// Names as one comma-separated query value.
@@ -136,6 +144,15 @@ impl HubSpot {
     pub(super) fn mark(&self, entity: &Entity, id: &str, properties: &Map<String, Value>) {
         if let Some(own) = &self.own {
             own.sent(entity, id, properties, self.host.now());
+        }
+    }
+
+    /// As [`Self::mark`]; fields that cannot be written were not.
+    pub(super) fn mark_fields(&self, entity: &Entity, id: &str, fields: &Fields) {
+        if self.own.is_some()
+            && let Ok(properties) = encode(fields)
+        {
+            self.mark(entity, id, &properties);
         }
     }
 
@@ -250,22 +267,14 @@ impl HubSpot {
     /// # Errors
     /// See [`HubSpot`]; [`ErrorKind::Duplicate`] with the record in the way, never retried.
     pub async fn create(&self, entity: &Entity, fields: &Fields) -> Result<HubSpotRecord> {
-        self.create_with(entity, encode(fields)?, None).await
+        self.create_with(entity, fields, None).await
     }
 
-    pub(super) async fn create_with(
-        &self,
-        entity: &Entity,
-        properties: Map<String, Value>,
-        ties: Option<Vec<Value>>,
-    ) -> Result<HubSpotRecord> {
-        let body = match ties {
-            Some(ties) => json!({ "properties": properties, "associations": ties }),
-            None => json!({ "properties": properties }),
-        };
+    pub(super) async fn create_with(&self, entity: &Entity, fields: &Fields, associations: Option<Vec<Value>>) -> Result<HubSpotRecord> {
+        let body = RowBody { properties: Texts::new(fields)?, associations };
         let call = Call::post("create", self.objects(entity)).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark(entity, &row.id, &properties);
+        self.mark_fields(entity, &row.id, fields);
         Ok(row)
     }
 
@@ -278,10 +287,10 @@ impl HubSpot {
         if let Some(property) = property {
             path = format!("{path}?idProperty={}", segment(property));
         }
-        let properties = encode(fields)?;
-        let call = Call::patch("update", path).json(&json!({ "properties": properties }))?;
+        let body = RowBody { properties: Texts::new(fields)?, associations: None };
+        let call = Call::patch("update", path).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark(entity, &row.id, &properties);
+        self.mark_fields(entity, &row.id, fields);
         Ok(row)
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::hubspot::client::HubSpot;
 use crate::hubspot::entity::{created_property, defaults, modified_property};
 use crate::hubspot::filter::{Filter, Group, lower, within_limits};
-use crate::hubspot::record::{HubSpotRecord, Listing, Paging};
+use crate::hubspot::record::{HubSpotRecord, Listing, Paging, projection};
 use crate::model::{Entity, Record};
 use crate::query::{Criteria, Cursor, Page, Query};
 use crate::rest::Call;
@@ -201,9 +201,10 @@ impl HubSpot {
         total: Option<u64>,
     ) -> Result<Page<Record>> {
         let mut items = Vec::with_capacity(rows.len());
+        let mut select = projection(&query.select);
         for row in rows {
             if local.iter().all(|part| part.matches(&row.properties)) {
-                items.push(row.into_record(&query.entity, &query.select)?);
+                items.push(row.into_record_of(&query.entity, &mut select)?);
             }
         }
         if let Some(left) = place.left {

@@ -6,6 +6,7 @@ mod entity;
 mod fields;
 mod record;
 mod schema;
+mod shared;
 mod value;
 
 pub use change::{Change, ChangeKind, EventId, Origin};
@@ -16,4 +17,7 @@ pub use fields::{Fields, FieldsIter, FieldsSeed, Shape, ShapeCache};
 pub use record::{ExternalKey, Link, Record, RecordId, Version};
 pub use schema::{EntitySchema, FieldSchema, Picklist, PicklistValue};
 pub use serde_json::Value;
+pub(crate) use shared::Hint;
+#[cfg(any(feature = "hubspot", feature = "pipedrive"))]
+pub(crate) use shared::Projection;
 pub use value::{Canon, FieldType, canon, parse_date, parse_datetime, same};

@@ -96,6 +96,14 @@ impl ListQuery {
         self
     }
 
+    /// A server that names the same place again would keep us here for ever.
+    pub(crate) fn goes_on(&self, next: Option<&str>) -> Result<()> {
+        if next.is_some() && next == self.after.as_deref() {
+            return Err(Error::decode("the next page is the page just read"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn after(mut self, next: String) -> Self {
         self.after = Some(next);
         self
@@ -177,10 +185,7 @@ impl Pipedrive {
         let path = self.path(kind.version(), kind.path(), "", &query.pairs(kind)?);
         let answer = self.send(&Call::get("search", path), kind.price(Op::List)).await?;
         let page = rows(&answer).map_err(|error| error.on(&kind.entity()))?;
-        if page.next.is_some() && page.next == query.after {
-            // A server that names the same place again would keep us here for ever.
-            return Err(Error::decode("the next page is the page just read").during("search").on(&kind.entity()));
-        }
+        query.goes_on(page.next.as_deref()).map_err(|error| error.during("search").on(&kind.entity()))?;
         Ok(page)
     }
 

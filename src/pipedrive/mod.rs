@@ -30,6 +30,7 @@ pub mod flows;
 mod limits;
 mod list;
 mod merge;
+mod page;
 mod price;
 mod record;
 mod records;
