@@ -1,7 +1,9 @@
 //! The connection to an account.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Map, Value};
@@ -15,15 +17,19 @@ use crate::http::HttpTransport;
 use crate::layer::RateLimit;
 use crate::model::RecordId;
 use crate::pipedrive::capabilities::capabilities;
-use crate::pipedrive::catalog::CatalogCache;
 use crate::pipedrive::config::PipedriveConfig;
 use crate::pipedrive::dialect::PipedriveDialect;
 use crate::pipedrive::envelope::{Rows, record, rows};
+use crate::pipedrive::field_map::FieldCache;
 use crate::pipedrive::limits::{Plan, Usage};
 use crate::pipedrive::resource::{ApiVersion, Kind};
-use crate::pipedrive::schema::FieldCache;
 use crate::pipedrive::types::User;
 use crate::rest::{Answer, Call, Client};
+
+/// A list that is read whole.
+pub(crate) type Entries = Arc<Vec<Map<String, Value>>>;
+/// Such lists, each with the mark of when it was read.
+type CatalogCache = Arc<Mutex<HashMap<Kind, (Duration, Entries)>>>;
 
 /// A connection to an account. Cloning copies a few pointers; clones share token, limits and descriptions.
 ///

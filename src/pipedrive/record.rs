@@ -7,9 +7,9 @@ use crate::model::{Fields, Record, Version, parse_datetime};
 use crate::pipedrive::builtin::builtin;
 use crate::pipedrive::client::{Pipedrive, row_id};
 use crate::pipedrive::custom::{CustomValue, is_key};
+use crate::pipedrive::field_map::FieldMap;
 use crate::pipedrive::list::is_deleted;
 use crate::pipedrive::resource::{ApiVersion, Kind};
-use crate::pipedrive::schema::FieldMap;
 
 impl Pipedrive {
     /// True if `names`, or the host's own names, need the account's description.
@@ -86,7 +86,7 @@ pub(crate) fn record(kind: Kind, row: &Map<String, Value>, select: &[String], ma
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipedrive::schema::FieldInfo;
+    use crate::pipedrive::field_map::FieldInfo;
     use serde_json::json;
 
     const KEY: &str = "0123456789abcdef0123456789abcdef01234567";

@@ -7,12 +7,12 @@ use crate::model::{Fields, Projection, Record, RecordId};
 use crate::pipedrive::capabilities::IDS;
 use crate::pipedrive::client::{Pipedrive, row_id};
 use crate::pipedrive::envelope::rows;
+use crate::pipedrive::field_map::FieldMap;
 use crate::pipedrive::filter::{Access, holds, lower, newest_first, unsupported};
 use crate::pipedrive::list::{ListQuery, MOST, is_deleted};
 use crate::pipedrive::page::{Listed, flat_is_deleted, flat_record};
 use crate::pipedrive::record::{all_fields, record};
 use crate::pipedrive::resource::{ApiVersion, Kind, Op};
-use crate::pipedrive::schema::FieldMap;
 use crate::query::{Criteria, Cursor, Page, Query};
 use crate::rest::Call;
 
