@@ -73,7 +73,7 @@ impl Custom {
     pub(super) fn spec(&self, entity: &Entity) -> Result<&EntitySpec> {
         let definition = &self.shared.definition;
         definition.entity(entity.as_str()).ok_or_else(|| {
-            let help = crate::mapping::suggest::did_you_mean(entity.as_str(), definition.entities.keys().map(String::as_str));
+            let help = crate::document::suggest::did_you_mean(entity.as_str(), definition.entities.keys().map(String::as_str));
             Error::config(format!("the definition has no such entity{}", help.map_or_else(String::new, |help| format!("; {help}"))))
                 .on(entity)
         })

@@ -52,7 +52,6 @@ mod request;
 mod shared;
 mod single;
 mod template;
-mod tree;
 mod validate;
 mod webhook;
 mod wire;

@@ -14,10 +14,10 @@ use crate::custom::paging::{NextFrom, PageTarget, Paging};
 use crate::custom::pointer::{Paths, valid};
 use crate::custom::relation::RelatedSpec;
 use crate::custom::template::{Names, Template, names_in};
-use crate::custom::tree::place;
-use crate::mapping::diagnostic::Diagnostics;
-use crate::mapping::node::Node;
-use crate::mapping::suggest::did_you_mean;
+use crate::document::diagnostic::Diagnostics;
+use crate::document::node::Node;
+use crate::document::suggest::did_you_mean;
+use crate::document::tree::place;
 
 /// Stable codes of what can be wrong with a definition.
 pub(super) mod code {
