@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::custom::definition::Definition;
-use crate::custom::validate::{code, validate};
+use crate::custom::validate::{SHAPE, validate};
 use crate::document::diagnostic::{Diagnostics, Severity};
 use crate::document::node::{Kind, Node};
 use crate::document::source::Source;
@@ -58,7 +58,7 @@ impl Definition {
                 verdict.map(|_warnings| definition).map_err(unusable)
             }
             Err(misfit) => {
-                problems.error(code::SHAPE, &misfit.span, misfit.message, misfit.help);
+                problems.error(SHAPE, &misfit.span, misfit.message, misfit.help);
                 Err(unusable(problems))
             }
         }
@@ -72,7 +72,7 @@ fn duplicates(node: &Node, problems: &mut Diagnostics) {
             for (at, (key, value)) in pairs.iter().enumerate() {
                 if pairs.iter().take(at).any(|(earlier, _)| earlier.text == key.text) {
                     let message = format!("the key {:?} occurs twice", key.text);
-                    problems.error(code::SHAPE, &key.span, message, Some("keep one of the two entries".to_owned()));
+                    problems.error(SHAPE, &key.span, message, Some("keep one of the two entries".to_owned()));
                 }
                 duplicates(value, problems);
             }

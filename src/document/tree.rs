@@ -52,13 +52,22 @@ impl Misfit {
     /// Fills in the place, if no deeper one is known.
     fn at(mut self, node: &Node) -> Self {
         if self.span.is_none() {
-            let key = self.key.as_deref().and_then(|name| match &node.kind {
-                Kind::Map(pairs) => pairs.iter().find(|(key, _)| key.text == name).and_then(|(key, _)| key.span.clone()),
-                _ => None,
-            });
+            // What is tagged by a member is read as a whole first: the key may stand deeper.
+            let key = self.key.as_deref().and_then(|name| key_below(node, name));
             self.span = key.or_else(|| node.span.clone());
         }
         self
+    }
+}
+
+fn key_below(node: &Node, name: &str) -> Span {
+    match &node.kind {
+        Kind::Map(pairs) => {
+            let here = pairs.iter().find(|(key, _)| key.text == name).and_then(|(key, _)| key.span.clone());
+            here.or_else(|| pairs.iter().find_map(|(_, value)| key_below(value, name)))
+        }
+        Kind::List(items) => items.iter().find_map(|item| key_below(item, name)),
+        Kind::Scalar(_) => None,
     }
 }
 
