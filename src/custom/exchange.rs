@@ -19,7 +19,6 @@ use url::form_urlencoded::Serializer;
 
 use crate::auth::{Exchange, StoredToken};
 use crate::custom::auth::{AuthSpec, Expiry, Placement, TokenAnswer, TokenGrant, TokenRequest};
-use crate::custom::definition::Definition;
 use crate::custom::filter::said;
 use crate::custom::jwt::Minter;
 use crate::custom::operation::BodyEncoding;
@@ -52,7 +51,7 @@ impl fmt::Debug for DefinedExchange {
 
 impl DefinedExchange {
     pub(super) fn new(
-        definition: &Definition,
+        auth: &AuthSpec,
         variables: &BTreeMap<String, String>,
         secrets: &BTreeMap<String, SecretString>,
         minter: Option<Minter>,
@@ -60,7 +59,7 @@ impl DefinedExchange {
         transport: Arc<dyn HttpTransport>,
         host: Host,
     ) -> Result<Self> {
-        let (auth, variables, secrets) = (definition.auth.clone(), variables.clone(), secrets.clone());
+        let (auth, variables, secrets) = (auth.clone(), variables.clone(), secrets.clone());
         let exchange = Self { auth, variables, secrets, minter, base, transport, host };
         if let AuthSpec::Oauth2 { token_url, .. } = &exchange.auth {
             exchange.token_url(token_url)?;

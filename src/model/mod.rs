@@ -4,6 +4,7 @@ mod change;
 mod drift;
 mod entity;
 mod fields;
+pub(crate) mod phone;
 mod record;
 mod schema;
 mod shared;
