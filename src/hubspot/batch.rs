@@ -96,11 +96,12 @@ impl HubSpot {
                 }
             }
         }
-        for (input, outcome) in inputs.iter().zip(&outcomes) {
-            if let Some(Ok(row)) = outcome {
-                self.mark(entity, &row.id, &input.properties);
-            }
-        }
+        let done = inputs.iter().zip(&outcomes).filter_map(|(input, outcome)| match outcome {
+            Some(Ok(row)) => Some((row.id.as_str(), &input.properties)),
+            _ => None,
+        });
+        let done: Vec<(&str, &Map<String, Value>)> = done.collect();
+        self.mark(entity, &done).await;
         let missing = || Err(Error::internal("an input of a batch got no outcome").during(verb).on(entity));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }

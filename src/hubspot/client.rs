@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::http::HttpTransport;
 use crate::hubspot::capabilities::capabilities;
 use crate::hubspot::config::HubSpotConfig;
-use crate::hubspot::dialect::HubSpotDialect;
+use crate::hubspot::dialect::{HubSpotDialect, burst};
 use crate::hubspot::echoes::OwnWrites;
 use crate::hubspot::limiter::{HubSpotLimiter, Lane};
 use crate::hubspot::limits::MAX_NAMES;
@@ -133,9 +133,9 @@ impl HubSpot {
         self
     }
 
-    pub(super) fn mark(&self, entity: &Entity, id: &str, properties: &Map<String, Value>) {
+    pub(super) async fn mark(&self, entity: &Entity, writes: &[(&str, &Map<String, Value>)]) {
         if let Some(own) = &self.own {
-            own.sent(entity, id, properties, self.host.now());
+            own.remember(entity, writes, self.host.now()).await;
         }
     }
 
@@ -154,8 +154,16 @@ impl HubSpot {
         let lane = Lane::of(&call.path);
         limiter.turn(lane).await.map_err(|error| error.not_applied().during(call.operation))?;
         let answer = self.rest.send(call).await;
-        if let Err(error) = &answer {
-            limiter.refused(lane, error);
+        match &answer {
+            Ok(answer) => {
+                if let Some(told) = burst(answer.headers()) {
+                    limiter.told(lane, told.max, told.remaining, told.window);
+                    if lane == Lane::Api {
+                        self.dialect().tell_burst(told);
+                    }
+                }
+            }
+            Err(error) => limiter.refused(lane, error),
         }
         answer
     }
@@ -265,7 +273,7 @@ impl HubSpot {
         };
         let call = Call::post("create", self.objects(entity)).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark(entity, &row.id, &properties);
+        self.mark(entity, &[(&row.id, &properties)]).await;
         Ok(row)
     }
 
@@ -281,7 +289,7 @@ impl HubSpot {
         let properties = encode(fields)?;
         let call = Call::patch("update", path).json(&json!({ "properties": properties }))?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark(entity, &row.id, &properties);
+        self.mark(entity, &[(&row.id, &properties)]).await;
         Ok(row)
     }
 
