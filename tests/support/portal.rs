@@ -73,7 +73,7 @@ impl Portal {
         let request = http::Request::builder().method(method).uri(format!("{}{path}", Sandbox::IN_PROCESS_URL));
         let request = request.header("authorization", format!("Bearer {}", self.access().access_token));
         let request = request.header("content-type", "application/json").body(Bytes::from(body.to_string())).unwrap();
-        let answer = self.inner.send(request).now_or_never().expect("no waiting").unwrap();
+        let answer = self.inner.send(request).now_or_never().unwrap().unwrap();
         let status = answer.status();
         let bytes = answer.into_body().bytes(usize::MAX).now_or_never().unwrap().unwrap();
         assert!(status.is_success(), "{status} {}", String::from_utf8_lossy(&bytes));
