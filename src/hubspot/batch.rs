@@ -125,11 +125,12 @@ impl HubSpot {
                 }
             }
         }
-        for (input, outcome) in inputs.iter().zip(&outcomes) {
-            if let Some(Ok(row)) = outcome {
-                self.mark_fields(entity, &row.id, input.texts.fields());
-            }
-        }
+        let done = inputs.iter().zip(&outcomes).filter_map(|(input, outcome)| match outcome {
+            Some(Ok(row)) => Some((row.id.as_str(), input.texts.fields())),
+            _ => None,
+        });
+        let done: Vec<(&str, &Fields)> = done.collect();
+        self.mark_fields(entity, &done).await;
         let missing = || Err(Error::internal("an input of a batch got no outcome").during(verb).on(entity));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }

@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::http::HttpTransport;
 use crate::hubspot::capabilities::capabilities;
 use crate::hubspot::config::HubSpotConfig;
-use crate::hubspot::dialect::HubSpotDialect;
+use crate::hubspot::dialect::{HubSpotDialect, burst};
 use crate::hubspot::echoes::OwnWrites;
 use crate::hubspot::limiter::{HubSpotLimiter, Lane};
 use crate::hubspot::limits::MAX_NAMES;
@@ -141,19 +141,20 @@ impl HubSpot {
         self
     }
 
-    pub(super) fn mark(&self, entity: &Entity, id: &str, properties: &Map<String, Value>) {
+    pub(super) async fn mark(&self, entity: &Entity, writes: &[(&str, &Map<String, Value>)]) {
         if let Some(own) = &self.own {
-            own.sent(entity, id, properties, self.host.now());
+            own.remember(entity, writes, self.host.now()).await;
         }
     }
 
     /// As [`Self::mark`]; fields that cannot be written were not.
-    pub(super) fn mark_fields(&self, entity: &Entity, id: &str, fields: &Fields) {
-        if self.own.is_some()
-            && let Ok(properties) = encode(fields)
-        {
-            self.mark(entity, id, &properties);
+    pub(super) async fn mark_fields(&self, entity: &Entity, writes: &[(&str, &Fields)]) {
+        if self.own.is_none() {
+            return;
         }
+        let encoded: Vec<(&str, Map<String, Value>)> = writes.iter().filter_map(|(id, fields)| Some((*id, encode(fields).ok()?))).collect();
+        let writes: Vec<(&str, &Map<String, Value>)> = encoded.iter().map(|(id, properties)| (*id, properties)).collect();
+        self.mark(entity, &writes).await;
     }
 
     pub(super) fn transport(&self) -> &Arc<dyn HttpTransport> {
@@ -171,8 +172,16 @@ impl HubSpot {
         let lane = Lane::of(&call.path);
         limiter.turn(lane).await.map_err(|error| error.not_applied().during(call.operation))?;
         let answer = self.rest.send(call).await;
-        if let Err(error) = &answer {
-            limiter.refused(lane, error);
+        match &answer {
+            Ok(answer) => {
+                if let Some(told) = burst(answer.headers()) {
+                    limiter.told(lane, told.max, told.remaining, told.window);
+                    if lane == Lane::Api {
+                        self.dialect().tell_burst(told);
+                    }
+                }
+            }
+            Err(error) => limiter.refused(lane, error),
         }
         answer
     }
@@ -274,7 +283,7 @@ impl HubSpot {
         let body = RowBody { properties: Texts::new(fields)?, associations };
         let call = Call::post("create", self.objects(entity)).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark_fields(entity, &row.id, fields);
+        self.mark_fields(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }
 
@@ -290,7 +299,7 @@ impl HubSpot {
         let body = RowBody { properties: Texts::new(fields)?, associations: None };
         let call = Call::patch("update", path).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark_fields(entity, &row.id, fields);
+        self.mark_fields(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }
 

@@ -75,6 +75,10 @@ impl HubSpotDialect {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).daily
     }
 
+    pub(super) fn tell_burst(&self, burst: RateWindow) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).burst = Some(burst);
+    }
+
     pub(super) fn set_zone(&self, zone: TimeZone, offset_only: bool) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         (heard.zone, heard.offset_only) = (Some(zone), offset_only);
@@ -268,6 +272,16 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
+fn pair(headers: &HeaderMap, max: &str, left: &str, window: Duration) -> Option<RateWindow> {
+    Some(RateWindow { max: number(headers, max)?, remaining: number(headers, left)?, window })
+}
+
+/// The rolling window that an answer tells of: that of the app, or that of associations if it is an answer about those.
+pub(super) fn burst(headers: &HeaderMap) -> Option<RateWindow> {
+    let window = number(headers, "x-hubspot-ratelimit-interval-milliseconds").unwrap_or(10_000);
+    pair(headers, "x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining", Duration::from_millis(window))
+}
+
 impl Dialect for HubSpotDialect {
     fn name(&self) -> &'static str {
         "hubspot"
@@ -326,17 +340,8 @@ impl Dialect for HubSpotDialect {
     }
 
     fn observe(&self, headers: &HeaderMap) {
-        let pair = |max: &str, left: &str, window: Duration| {
-            Some(RateWindow { max: number(headers, max)?, remaining: number(headers, left)?, window })
-        };
-        let window = number(headers, "x-hubspot-ratelimit-interval-milliseconds").unwrap_or(10_000);
-        let burst = pair("x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining", Duration::from_millis(window));
-        let daily = pair("x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining", Duration::from_secs(86_400));
-        if let (Some(limiter), Some(burst)) = (&self.limiter, burst) {
-            limiter.told(burst.max, burst.remaining, burst.window);
-        }
+        let daily = pair(headers, "x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining", Duration::from_secs(86_400));
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.burst = burst.or(heard.burst);
         heard.daily = daily.or(heard.daily);
     }
 }

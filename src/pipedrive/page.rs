@@ -145,8 +145,8 @@ impl<'de> Visitor<'de> for FlatRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipedrive::field_map::FieldMap;
     use crate::pipedrive::record::record;
-    use crate::pipedrive::schema::FieldMap;
     use serde_json::json;
 
     #[test]
