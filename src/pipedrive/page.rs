@@ -12,7 +12,7 @@ use crate::pipedrive::client::Pipedrive;
 use crate::pipedrive::envelope::{AdditionalData, Rows, rows};
 use crate::pipedrive::list::ListQuery;
 use crate::pipedrive::resource::{Kind, Op};
-use crate::rest::Call;
+use crate::rest::{Call, from_json};
 
 /// Rows and where the list goes on.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Pipedrive {
     pub(crate) async fn flat_page(&self, kind: Kind, query: &ListQuery) -> Result<Listed> {
         let path = self.path(kind.version(), kind.path(), "", &query.pairs(kind)?);
         let answer = self.send(&Call::get("search", path), kind.price(Op::List)).await?;
-        let page = match serde_json::from_slice::<FlatPage>(answer.bytes()) {
+        let page = match from_json::<FlatPage>(answer.bytes()) {
             Ok(page) if !page.refused => Listed::Flat(page),
             _ => Listed::Long(rows(&answer).map_err(|error| error.on(&kind.entity()))?),
         };
