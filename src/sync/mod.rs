@@ -14,6 +14,7 @@
 mod api;
 mod apply;
 mod batch;
+mod batch_sync;
 mod decide;
 mod engine;
 mod guarantee;
@@ -24,12 +25,15 @@ mod planner;
 mod reader;
 mod references;
 mod resolve;
+mod rules;
 mod worker;
 
 pub use api::{Applied, Incoming, Outcome, Resolved};
+pub use batch_sync::{BatchRecord, BatchReport, BatchRun, BatchSync};
 pub use decide::{Decision, FieldChange, decide};
 pub use engine::{Engine, EngineBuilder};
 pub use guarantee::Guarantee;
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
 pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
+pub use rules::{Setup, SyncDirection, SyncRules, Writes};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};
