@@ -46,8 +46,12 @@ impl CrmAdapter for Late {
     }
 
     async fn search(&self, query: &Query) -> Result<Page<Record>> {
-        let mut page = self.inner.search(query).await?;
+        // As many rows as were asked for, if there are so many that show.
+        let (mut query, limit) = (query.clone(), query.limit);
+        query.limit = limit.map(|limit| limit + self.hidden.lock().unwrap().len() as u64);
+        let mut page = self.inner.search(&query).await?;
         page.items.retain(|record| self.shows(&record.id));
+        page.items.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap()));
         Ok(page)
     }
 
@@ -107,12 +111,12 @@ fn world(which: &str, seed: u64) -> World {
             }
             "pipedrive" => {
                 let access = sandbox.pipedrive(url);
-                let config = PipedriveConfig::with_access_token(access.api_domain, access.access_token.into());
+                let config = PipedriveConfig::with_api_token(access.company_domain, access.api_token.into()).api_domain(access.api_domain);
                 let write = move |id: Option<&RecordId>, value: u64| {
                     let body = json!({ "name": format!("v{value}") });
                     match id {
-                        Some(id) => sandbox.pipedrive_update("persons", id, &body).map(|()| id.clone()).unwrap(),
-                        None => sandbox.pipedrive_create("persons", &body).unwrap(),
+                        Some(id) => sandbox.pipedrive_update("person", id, &body).map(|()| id.clone()).unwrap(),
+                        None => sandbox.pipedrive_create("person", &body).unwrap(),
                     }
                 };
                 (Arc::new(Pipedrive::new(config, transport, host.clone()).unwrap()), "persons", "name", Box::new(write))
@@ -257,6 +261,11 @@ async fn salesforce_skips_nothing() {
 #[tokio::test]
 async fn hubspot_skips_nothing() {
     nothing_is_skipped("hubspot").await;
+}
+
+#[tokio::test]
+async fn pipedrive_skips_nothing() {
+    nothing_is_skipped("pipedrive").await;
 }
 
 #[tokio::test]
