@@ -7,11 +7,14 @@
 //!
 //! [`Worker`] does the same for what waits in a queue, record by record in order, in any number of processes.
 //!
+//! [`Reader`] goes the other way: what changed in the CRM, page by page, with a cursor that moves in the commit of the host.
+//!
 //! Nothing is spawned: the futures and streams do their work when they are polled, and may be dropped at any `.await`.
 
 mod api;
 mod apply;
 mod batch;
+mod batch_sync;
 mod decide;
 mod duplicates;
 mod engine;
@@ -21,14 +24,19 @@ mod lookup;
 mod plan;
 mod planner;
 mod recognise;
+mod reader;
 mod references;
 mod resolve;
+mod rules;
 mod worker;
 
 pub use api::{Applied, Incoming, Outcome, Resolved};
+pub use batch_sync::{BatchRecord, BatchReport, BatchRun, BatchSync};
 pub use decide::{Decision, FieldChange, decide};
 pub use duplicates::DuplicateCheck;
 pub use engine::{Engine, EngineBuilder};
 pub use guarantee::Guarantee;
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
+pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
+pub use rules::{Setup, SyncDirection, SyncRules, Writes};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};
