@@ -7,6 +7,9 @@
 //!
 //! [`Worker`] does the same for what waits in a queue, record by record in order, in any number of processes.
 //!
+//! [`Inbound`] takes webhooks in: verified, dropped if seen, and enqueued before they are answered. [`Health`] reads from the journal
+//! how it all goes, and [`Alerts`] tells the host when it does not.
+//!
 //! Nothing is spawned: the futures and streams do their work when they are polled, and may be dropped at any `.await`.
 
 mod api;
@@ -15,6 +18,8 @@ mod batch;
 mod decide;
 mod engine;
 mod guarantee;
+mod health;
+mod inbound;
 mod job;
 mod lookup;
 mod plan;
@@ -27,5 +32,7 @@ pub use api::{Applied, Incoming, Outcome, Resolved};
 pub use decide::{Decision, FieldChange, decide};
 pub use engine::{Engine, EngineBuilder};
 pub use guarantee::Guarantee;
+pub use health::{Alert, AlertRule, AlertSink, AlertState, Alerts, Health, HealthReport, HealthStatus, OperationHealth, Signal, Vitals};
+pub use inbound::{Accepted, Inbound, Worked};
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};

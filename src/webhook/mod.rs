@@ -21,6 +21,7 @@ mod secret;
 pub(crate) mod signature;
 mod standard;
 
+pub(crate) use api::digest_key;
 pub use api::{DEFAULT_BODY_LIMIT, DEFAULT_TOLERANCE, RawRequest, Receipt, Verified, Verifier};
 pub use basic::BasicVerifier;
 pub use error::SignatureError;
