@@ -189,7 +189,7 @@ mod tests {
     use crate::observe::Counts;
 
     async fn call(breaker: &Breaker, sent: &AtomicU32, answer: Option<ErrorKind>) -> Result<()> {
-        let capabilities = Capabilities::default();
+        let capabilities = Capabilities::basic("Id");
         let run = || -> BoxFuture<'_, Result<()>> {
             sent.fetch_add(1, Ordering::Relaxed);
             let answer = answer.map_or(Ok(()), |kind| Err(Error::new(kind, "x")));
@@ -236,7 +236,7 @@ mod tests {
         let sent = AtomicU32::new(0);
         call(&breaker, &sent, Some(ErrorKind::Network)).await.unwrap_err();
         clock.advance(Duration::from_secs(30));
-        let capabilities = Capabilities::default();
+        let capabilities = Capabilities::basic("Id");
         let mut waiting =
             breaker.around(Call::new("a", &capabilities, "get"), || futures_util::future::pending::<Result<()>>().boxed()).boxed();
         assert!((&mut waiting).now_or_never().is_none());
