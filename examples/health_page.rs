@@ -158,7 +158,7 @@ impl App {
         let causes = HealthReport::causes(&*self.queue).await?;
         let causes: Vec<_> =
             causes.iter().map(|cause| json!({"group": cause.group, "count": cause.count, "oldest": cause.oldest.to_string()})).collect();
-        let since = self.host.now().checked_sub(Duration::from_secs(60))?;
+        let since = self.host.now().checked_sub(Duration::from_secs(600))?;
         let mut recent = journal::since(&*self.store, CONNECTION, since, 10_000).await?;
         recent.reverse();
         recent.truncate(12);
@@ -245,9 +245,9 @@ async fn self_test(base: &str, app: &App) -> Result<(), Fault> {
     };
     let parked = async || -> Result<u64, Fault> {
         let page: Json = serde_json::from_slice(&ask(Method::GET, "/health.json", String::new()).await?.1)?;
-        Ok(page["report"]["parked"].as_u64().unwrap_or_default())
+        Ok(page.pointer("/report/parked").and_then(Json::as_u64).unwrap_or_default())
     };
-    let wait = async |done: &dyn Fn(u64) -> bool| -> Result<u64, Fault> {
+    let wait = async |done: &(dyn Fn(u64) -> bool + Sync)| -> Result<u64, Fault> {
         for _ in 0..300 {
             let now = parked().await?;
             if done(now) {
