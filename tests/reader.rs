@@ -269,6 +269,13 @@ async fn pipedrive_skips_nothing() {
 }
 
 #[tokio::test]
+async fn a_search_skips_nothing() {
+    for seed in 0..12 {
+        run("search", seed).await;
+    }
+}
+
+#[tokio::test]
 async fn of_two_readers_one_commits() {
     let world = world("salesforce", 3);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(world.host.clone()));

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -26,7 +26,7 @@ use crate::custom::pointer::plain;
 use crate::custom::template::{Names, Template, fill};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
-use crate::http::{HttpError, HttpTransport};
+use crate::http::{HttpError, HttpTransport, retry_after};
 use crate::model::parse_datetime;
 
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -277,8 +277,7 @@ impl Exchange for DefinedExchange {
 }
 
 fn hint(headers: &HeaderMap) -> Retry {
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)))
+    retry_after(headers).map_or(Retry::Backoff, Retry::After)
 }
 
 fn expiry(answer: &TokenAnswer, value: &Value, now: Timestamp) -> Option<Timestamp> {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, FieldError, Retry};
 use crate::host::Host;
+use crate::http::retry_after;
 use crate::hubspot::limiter::HubSpotLimiter;
 use crate::model::RecordId;
 use crate::rest::{Dialect, Failure};
@@ -295,7 +296,7 @@ impl Dialect for HubSpotDialect {
         {
             error = error.with_request_id(id);
         }
-        let told = number(failure.headers, "retry-after").map(Duration::from_secs);
+        let told = retry_after(failure.headers);
         match failure.status.as_u16() {
             429 => {
                 let message = complaint.message.as_deref().unwrap_or_default().to_ascii_lowercase();

@@ -27,6 +27,7 @@ pub mod overtaken;
 pub mod parked;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod recorder;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "sqlite")]
@@ -44,6 +45,7 @@ pub use ledger::{Intent, IntentKind, IntentState};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
+pub use recorder::Recorder;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]

@@ -8,6 +8,8 @@
 //! [`Worker`] does the same for what waits in a queue, record by record in order, in any number of processes.
 //!
 //! [`Reader`] goes the other way: what changed in the CRM, page by page, with a cursor that moves in the commit of the host.
+//! [`Inbound`] takes webhooks in: verified, dropped if seen, and enqueued before they are answered. [`Health`] reads from the journal
+//! how it all goes, and [`Alerts`] tells the host when it does not.
 //!
 //! Nothing is spawned: the futures and streams do their work when they are polled, and may be dropped at any `.await`.
 
@@ -19,12 +21,14 @@ mod decide;
 mod duplicates;
 mod engine;
 mod guarantee;
+mod health;
+mod inbound;
 mod job;
 mod lookup;
 mod plan;
 mod planner;
-mod recognise;
 mod reader;
+mod recognise;
 mod references;
 mod resolve;
 mod rules;
@@ -36,6 +40,8 @@ pub use decide::{Decision, FieldChange, decide};
 pub use duplicates::DuplicateCheck;
 pub use engine::{Engine, EngineBuilder};
 pub use guarantee::Guarantee;
+pub use health::{Alert, AlertRule, AlertSink, AlertState, Alerts, Health, HealthReport, HealthStatus, OperationHealth, Signal, Vitals};
+pub use inbound::{Accepted, Inbound, Worked};
 pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
 pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
 pub use rules::{Setup, SyncDirection, SyncRules, Writes};

@@ -22,6 +22,7 @@ pub(crate) mod signature;
 mod standard;
 mod url;
 
+pub(crate) use api::digest_key;
 pub use api::{DEFAULT_BODY_LIMIT, DEFAULT_TOLERANCE, RawRequest, Receipt, Verified, Verifier};
 pub use basic::BasicVerifier;
 pub use error::SignatureError;
