@@ -125,7 +125,7 @@ fn verifiers() -> &'static [Box<dyn Verifier>] {
             Box::new(crm_sync::hubspot::HubSpotVerifier::new("hubspot", secrets())),
             #[cfg(feature = "outbound-messages")]
             Box::new(
-                crm_sync::salesforce::webhook::OutboundVerifier::new("00D000000000001AAA")
+                crm_sync::salesforce::webhook::OutboundVerifier::new("00DAb0000001Org")
                     .and_then(|verifier| verifier.path_secret("a", "a secret of some length".to_owned()))
                     .expect("an organisation"),
             ),

@@ -256,10 +256,10 @@ fn distinct<'a>(ops: impl Iterator<Item = &'a BulkOp>) -> usize {
             BulkOp::Upsert { key, .. } => Some(format!("{} {}", key.field, key.value)),
             BulkOp::Create { .. } => None,
         };
-        if let Some(subject) = subject {
-            if !seen.insert(subject) {
-                break;
-            }
+        if let Some(subject) = subject
+            && !seen.insert(subject)
+        {
+            break;
         }
         count += 1;
     }

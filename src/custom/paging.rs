@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn pages_shrink_where_they_can() {
-        let paging = |value: serde_json::Value| serde_json::from_value::<Paging>(value).unwrap();
+        let paging = |value: Value| serde_json::from_value::<Paging>(value).unwrap();
         let numbered = paging(serde_json::json!({"type": "page_number", "size_param": "n", "size": 75}));
         assert_eq!(
             (numbered.smaller(75), numbered.smaller(25), numbered.smaller(5), numbered.smaller(1)),
