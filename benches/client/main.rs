@@ -6,6 +6,7 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::future_not_send,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
