@@ -244,7 +244,11 @@ mod tests {
         both_ways(json!("sql"), noon, &json!("2026-11-24 12:30:05"));
         both_ways(json!({"pattern": "%Y-%m-%dT%H:%M:%S%:z"}), noon, &json!("2026-11-24T12:30:05+00:00"));
         both_ways(json!({"pattern": "%d/%m/%Y"}), "2026-11-24T00:00:00Z", &json!("24/11/2026"));
-        both_ways(json!({"object": {"year": "y", "month": "m", "day": "d"}}), "2026-11-24T00:00:00Z", &json!({"y": 2026, "m": 11, "d": 24}));
+        both_ways(
+            json!({"object": {"year": "y", "month": "m", "day": "d"}}),
+            "2026-11-24T00:00:00Z",
+            &json!({"y": 2026, "m": 11, "d": 24}),
+        );
         let parts = json!({"object": {"year": "y", "month": "m", "day": "d", "hour": "h", "minute": "i", "second": "s"}});
         both_ways(parts, noon, &json!({"y": 2026, "m": 11, "d": 24, "h": 12, "i": 30, "s": 5}));
         let whole = json!({"object": {"value": "date", "format": "sql", "zone": "timezone", "also": {"timezone_type": 3}}});

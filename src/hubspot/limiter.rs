@@ -308,7 +308,10 @@ mod tests {
         let limiter = HubSpotLimiter::new(Host::manual(1));
         limiter.told(Lane::Api, 190, 180, TEN_SECONDS);
         limiter.told(Lane::Associations, 150, 149, TEN_SECONDS);
-        assert_eq!((lock(&limiter.app).api.limit, lock(&limiter.app).associations.limit), (190, 150), "each its own");
+        {
+            let app = lock(&limiter.app);
+            assert_eq!((app.api.limit, app.associations.limit), (190, 150), "each its own");
+        }
         limiter.told(Lane::Api, 190, 0, TEN_SECONDS);
         assert_eq!(turns(&limiter, Lane::Associations, 1), [0]);
         assert!(turns(&limiter, Lane::Api, 1)[0] >= 10_000);
