@@ -1,7 +1,16 @@
 //! Reading changes skips nothing, whatever the CRM, and the guide's configuration loads as it stands.
 
 #![cfg(all(feature = "salesforce", feature = "hubspot", feature = "pipedrive", feature = "yaml"))]
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should stop")]
+#![allow(
+    clippy::future_not_send,
+    clippy::print_stdout,
+    clippy::type_complexity,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails should stop"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
