@@ -276,7 +276,7 @@ fn contact(n: u64, object_write_trace_id: Option<String>) -> NewContact {
         fax: lead.lead_source,
         salutation: lead.rating,
         hs_lead_status: lead.status,
-        numemployees: lead.number_of_employees.to_string(),
+        numemployees: "25-50".to_owned(),
         annualrevenue: lead.annual_revenue.to_string(),
         message: lead.description,
     };

@@ -126,21 +126,28 @@ async fn read(options: &Options, adapter: &dyn CrmAdapter, entity: Entity, colum
     };
     let mut query = Query::new(entity).select(columns).page_size(most);
     let mut done = Done { sum: options.sum.is_some().then_some(0.0), ..Done::default() };
+    let mut numbers = 0_u64;
     loop {
         let page = adapter.search(&query).await?;
         for record in page.items {
             if let (Some(sum), Some(field)) = (&mut done.sum, &options.sum) {
-                *sum += record.fields.get(field).and_then(number).unwrap_or_default();
+                let value = record.fields.get(field).and_then(number);
+                numbers += u64::from(value.is_some());
+                *sum += value.unwrap_or_default();
             }
             done.records += 1;
             if done.records == options.records {
-                return Ok(done);
+                break;
             }
         }
-        match page.next {
+        match page.next.filter(|_| done.records < options.records) {
             Some(next) => query.cursor = Some(next),
-            None => return Ok(done),
+            None => break,
         }
+    }
+    match &options.sum {
+        Some(field) if numbers == 0 && done.records > 0 => Err(Error::config(format!("no record has a number in the field {field}"))),
+        _ => Ok(done),
     }
 }
 

@@ -13,7 +13,7 @@ usage: throughput --crm salesforce|hubspot|pipedrive --url URL --token TOKEN --j
         nothing  connects to nothing: what the program itself takes
   --api-version V   e.g. 60.0 (Salesforce), 2026-03 or v3 (HubSpot)
   --in-flight K     calls under way at once; default 1
-  --sum FIELD       with read: adds the field up, as a proof that every value was decoded
+  --sum FIELD       with read: adds the field up, as a proof that every value was decoded; the host's name with --neutral
   --neutral         with read: in the host's words, by way of the mapping
   --key FIELD       with upsert: the field of the external key
 

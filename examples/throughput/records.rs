@@ -126,10 +126,16 @@ impl MadeUp {
 
     /// Record number `n`.
     pub(crate) fn record(&self, n: u64) -> Fields {
-        let values = match self.crm {
+        let mut values = match self.crm {
             Crm::Pipedrive => person(n),
             Crm::HubSpot | Crm::Salesforce => contact(n),
         };
+        // HubSpot's number of employees is a choice of ranges.
+        if self.crm == Crm::HubSpot
+            && let Some(employees) = values.get_mut(17)
+        {
+            *employees = text("25-50");
+        }
         Fields::from_values(Arc::clone(&self.shape), values)
     }
 }
