@@ -168,6 +168,7 @@ async fn a_handler_that_fails_is_tried_again_or_set_aside() {
 }
 
 /// Everything that waits of webhooks, as text, in the order of the lanes.
+#[cfg(feature = "outbound-messages")]
 async fn payloads(queue: &MemoryQueue) -> Vec<String> {
     let leases = queue.claim(&Claim::new("reader").lanes(100).kinds([Inbound::KIND])).await.unwrap();
     leases.iter().flat_map(|lease| &lease.entries).map(|entry| String::from_utf8(entry.payload.to_vec()).unwrap()).collect()

@@ -164,7 +164,6 @@ fn spent(client: &Pipedrive) -> u64 {
 }
 
 #[tokio::test]
-#[ignore = "fails: the tokens counted by hand and those spent still differ"]
 async fn the_engine_loads_and_what_it_costs() {
     let company = Company::new(3_000);
     let (key, temperature) = company.furnish().await;
@@ -175,7 +174,9 @@ async fn the_engine_loads_and_what_it_costs() {
     let plan = engine.plan(&people).await.unwrap();
     assert!(matches!(plan.guarantee, Guarantee::ProbedWithLag { .. }), "{plan}");
     let planned = spent(&client);
-    assert_eq!(planned - start, 100 * 20, "each key is searched once: a search takes one term");
+    // One page of the list tells that nobody has a key yet, so that no key has to be searched for (20 each).
+    assert_eq!(planned - start, 10);
+    assert_eq!(company.lines().last().unwrap(), "GET /api/v2/persons");
     let price = client.price(&plan).unwrap();
     assert_eq!((price.creates, price.updates), (500, 0));
     engine.apply(&plan).try_collect::<Vec<_>>().await.unwrap();
@@ -321,7 +322,6 @@ async fn changes_are_polled_and_deletions_of_deals_told() {
 // ---- webhooks ----------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-#[ignore = "fails: the sandbox tells no change of the survivor of a merge that changed nothing in it"]
 async fn webhooks_arrive_and_are_read() {
     let company = Company::new(0);
     let (_, temperature) = company.furnish().await;

@@ -1,7 +1,7 @@
 //! What the queues ask of their servers, by the bare drivers: no leases to build, no tokens to check, no errors to tell apart.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{BATCH, names, payload};
 
@@ -240,7 +240,7 @@ pub(crate) async fn nats(context: async_nats::jetstream::Context, batches: usize
             ack.await.unwrap();
         }
         let messages: Vec<_> =
-            consumer.batch().max_messages(BATCH).expires(Duration::from_secs(30)).messages().await.unwrap().collect().await;
+            consumer.batch().max_messages(BATCH).expires(std::time::Duration::from_secs(30)).messages().await.unwrap().collect().await;
         assert_eq!(messages.len(), BATCH);
         let done = join_all(messages.iter().map(|message| message.as_ref().unwrap().double_ack())).await;
         assert!(done.iter().all(Result::is_ok));

@@ -130,7 +130,7 @@ impl HubSpot {
             _ => None,
         });
         let done: Vec<(&str, &Fields)> = done.collect();
-        self.mark_fields(entity, &done).await;
+        self.mark(entity, &done).await;
         let missing = || Err(Error::internal("an input of a batch got no outcome").during(verb).on(entity));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }

@@ -141,20 +141,12 @@ impl HubSpot {
         self
     }
 
-    pub(super) async fn mark(&self, entity: &Entity, writes: &[(&str, &Map<String, Value>)]) {
-        if let Some(own) = &self.own {
-            own.remember(entity, writes, self.host.now()).await;
-        }
-    }
-
-    /// As [`Self::mark`]; fields that cannot be written were not.
-    pub(super) async fn mark_fields(&self, entity: &Entity, writes: &[(&str, &Fields)]) {
-        if self.own.is_none() {
-            return;
-        }
+    /// Remembers what was written; fields that cannot be written were not.
+    pub(super) async fn mark(&self, entity: &Entity, writes: &[(&str, &Fields)]) {
+        let Some(own) = &self.own else { return };
         let encoded: Vec<(&str, Map<String, Value>)> = writes.iter().filter_map(|(id, fields)| Some((*id, encode(fields).ok()?))).collect();
         let writes: Vec<(&str, &Map<String, Value>)> = encoded.iter().map(|(id, properties)| (*id, properties)).collect();
-        self.mark(entity, &writes).await;
+        own.remember(entity, &writes, self.host.now()).await;
     }
 
     pub(super) fn transport(&self) -> &Arc<dyn HttpTransport> {
@@ -283,7 +275,7 @@ impl HubSpot {
         let body = RowBody { properties: Texts::new(fields)?, associations };
         let call = Call::post("create", self.objects(entity)).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark_fields(entity, &[(&row.id, fields)]).await;
+        self.mark(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }
 
@@ -299,7 +291,7 @@ impl HubSpot {
         let body = RowBody { properties: Texts::new(fields)?, associations: None };
         let call = Call::patch("update", path).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark_fields(entity, &[(&row.id, fields)]).await;
+        self.mark(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }
 

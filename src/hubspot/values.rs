@@ -30,10 +30,10 @@ pub(super) struct Texts<'a>(&'a Fields);
 impl<'a> Texts<'a> {
     /// Looks at every value first: nothing is sent of fields that cannot be written whole.
     pub(super) fn new(fields: &'a Fields) -> Result<Self> {
-        for (name, value) in fields {
-            text_of(name, value)?;
+        match fields.iter().find(|(_, value)| !writable(value)) {
+            Some((name, _)) => Err(no_text(name)),
+            None => Ok(Self(fields)),
         }
-        Ok(Self(fields))
     }
 
     pub(super) fn fields(self) -> &'a Fields {
@@ -60,7 +60,19 @@ pub(super) fn text_of<'a>(name: &str, value: &'a Value) -> Result<Cow<'a, str>> 
         }
         value => scalar(value),
     };
-    text.ok_or_else(|| Error::config(format!("the property {name} holds an object or a nested list; hubspot takes texts")))
+    text.ok_or_else(|| no_text(name))
+}
+
+/// True if [`text_of`] has a text for it.
+fn writable(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.iter().any(|item| item.is_array() || item.is_object()),
+        value => !value.is_object(),
+    }
+}
+
+fn no_text(name: &str) -> Error {
+    Error::config(format!("the property {name} holds an object or a nested list; hubspot takes texts"))
 }
 
 fn scalar(value: &Value) -> Option<Cow<'_, str>> {

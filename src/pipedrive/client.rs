@@ -198,7 +198,12 @@ pub(crate) fn tail(kind: Kind, id: &RecordId) -> Result<String> {
 
 /// The id of a row, in digits or as a UUID.
 pub(crate) fn row_id(row: &Map<String, Value>) -> Option<RecordId> {
-    match row.get("id")? {
+    row.get("id").and_then(id_of)
+}
+
+/// An id in digits or as a text.
+pub(crate) fn id_of(id: &Value) -> Option<RecordId> {
+    match id {
         Value::Number(id) => Some(RecordId::new(id.to_string())),
         Value::String(id) if !id.is_empty() => Some(RecordId::new(id.as_str())),
         _ => None,

@@ -6,11 +6,12 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::model::{Fields, FieldsSeed, Projection, Record, RecordId, ShapeCache, Version, parse_datetime};
+use crate::error::Result;
+use crate::model::{Fields, FieldsSeed, Projection, Record, ShapeCache};
 use crate::pipedrive::client::Pipedrive;
 use crate::pipedrive::envelope::{AdditionalData, Rows, rows};
 use crate::pipedrive::list::ListQuery;
+use crate::pipedrive::record::Head;
 use crate::pipedrive::resource::{Kind, Op};
 use crate::rest::{Call, from_json};
 
@@ -47,22 +48,13 @@ impl Pipedrive {
 
 /// A flat row as a record; the projection is that of the selected fields, if there are some.
 pub(crate) fn flat_record(kind: Kind, fields: Fields, select: &mut Option<Projection>) -> Result<Record> {
-    let id = match fields.get("id") {
-        Some(Value::Number(id)) => RecordId::new(id.to_string()),
-        Some(Value::String(id)) if !id.is_empty() => RecordId::new(id.as_str()),
-        _ => return Err(Error::decode("a row came without its id").on(&kind.entity())),
-    };
-    let stamp = ["update_time", "modified", "add_time"].iter().find_map(|name| fields.text(name)).map(str::to_owned);
+    let head = Head::of(kind, |name| fields.get(name))?;
     let deleted = flat_is_deleted(&fields);
     let fields = match select {
         Some(select) => select.apply(fields),
         None => fields,
     };
-    let mut record = Record::new(kind.entity(), id, fields);
-    record.modified_at = stamp.as_deref().and_then(parse_datetime);
-    record.version = stamp.map(Version::new);
-    record.deleted = deleted;
-    Ok(record)
+    Ok(head.record(kind, fields, deleted))
 }
 
 /// True for the tombstone of a record.
