@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use crm_sync::mapping::formula::Formula;
 use crm_sync::mapping::{JsonError, Mapping, MappingSet, Mode};
 use crm_sync::model::Fields;
+use crm_sync::webhook::{BasicVerifier, EventFormat, HmacVerifier, JsonEvents, RawRequest, Secrets, StandardWebhooks, Verified, Verifier};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// A mapping file: read, compiled, run on a record. Nothing may panic, and every problem can be shown.
 pub fn config(data: &[u8]) {
@@ -74,4 +76,74 @@ pub fn record(data: &[u8]) {
         }
         (Err(other), Ok(_)) => panic!("{other:?}"),
     }
+}
+
+/// A webhook: lines `name: value` until an empty one are the headers, the rest is the body. No verifier believes it, since nobody
+/// who wrote it has the secrets, and no format of events panics.
+pub fn webhook(data: &[u8]) {
+    let at = data.windows(2).position(|pair| pair == b"\n\n");
+    let (head, body) = at.map_or((data, &b""[..]), |at| (&data[..at], &data[at + 2..]));
+    let mut headers = HeaderMap::new();
+    for line in head.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii())) {
+            headers.append(name, value);
+        }
+    }
+    let request = RawRequest { method: &Method::POST, url: "https://hooks.example.org/crm?x=%2F", headers: &headers, body };
+    let now = jiff::Timestamp::from_second(1_614_265_330).expect("a time");
+    for verifier in verifiers() {
+        if let Err(error) = verifier.verify(&request, now) {
+            assert!(!error.to_string().is_empty() && !error.reason().is_empty());
+        } else {
+            panic!("{} believes it", verifier.source());
+        }
+    }
+    let body = Verified::trust_without_verifying(body, "fuzz", "key");
+    for format in formats() {
+        match format.events(&body) {
+            Ok(events) => assert!(events.iter().all(|event| !format!("{event:?}").is_empty())),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+fn verifiers() -> &'static [Box<dyn Verifier>] {
+    static ALL: OnceLock<Vec<Box<dyn Verifier>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let secrets = || Secrets::new("a", "a secret of some length".to_owned()).expect("a secret");
+        let standard = StandardWebhooks::new("standard")
+            .secret("a", "whsec_plJ3nmyCDGBKInavdOK15jsl".to_owned())
+            .and_then(|all| all.public_key("b", "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="));
+        vec![
+            Box::new(HmacVerifier::new("plain", secrets(), "x-signature").prefix("sha256=")),
+            Box::new(HmacVerifier::timestamped("timestamped", secrets(), "x-signature")),
+            Box::new(standard.expect("two keys")),
+            Box::new(BasicVerifier::new("basic", "user", "a secret of some length".to_owned()).expect("a user")),
+            #[cfg(feature = "hubspot")]
+            Box::new(crm_sync::hubspot::HubSpotVerifier::new("hubspot", secrets())),
+            #[cfg(feature = "outbound-messages")]
+            Box::new(
+                crm_sync::salesforce::webhook::OutboundVerifier::new("00DAb0000001Org")
+                    .and_then(|verifier| verifier.path_secret("a", "a secret of some length".to_owned()))
+                    .expect("an organisation"),
+            ),
+        ]
+    })
+}
+
+fn formats() -> &'static [Box<dyn EventFormat>] {
+    static ALL: OnceLock<Vec<Box<dyn EventFormat>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        vec![
+            Box::new(JsonEvents::default()),
+            #[cfg(feature = "hubspot")]
+            Box::new(crm_sync::hubspot::HubSpotEvents::new()),
+            #[cfg(feature = "pipedrive")]
+            Box::new(crm_sync::pipedrive::PipedriveEvents),
+            #[cfg(feature = "outbound-messages")]
+            Box::new(crm_sync::salesforce::webhook::OutboundFormat),
+        ]
+    })
 }

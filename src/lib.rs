@@ -88,6 +88,7 @@ pub mod conformance;
 #[cfg(feature = "custom")]
 pub mod custom;
 pub mod dedup;
+mod document;
 pub mod error;
 #[cfg(all(any(doc, doctest), feature = "conformance", feature = "custom", feature = "yaml"))]
 pub mod guide;

@@ -1,4 +1,4 @@
-//! The HubSpot adapter by the list every adapter passes, against a portal in miniature.
+//! The HubSpot adapter by the list every adapter passes, against the sandbox.
 
 #![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, reason = "a test that fails should stop")]
@@ -6,13 +6,11 @@
 #[path = "support/portal.rs"]
 mod portal;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crm_sync::conformance::adapter::{Subject, check};
 use crm_sync::host::Host;
 use crm_sync::hubspot::entity::CONTACTS;
-use crm_sync::hubspot::{HubSpot, HubSpotConfig};
 use crm_sync::model::Fields;
 use portal::Portal;
 
@@ -20,9 +18,8 @@ use portal::Portal;
 async fn hubspot_keeps_the_contract() {
     let host = Host::manual(7);
     let portal = Portal::new(host.clone(), 7);
-    portal.lag(5_000);
-    let config = HubSpotConfig::with_access_token("pat-eu1-T".to_owned().into());
-    let adapter = HubSpot::new(config, Arc::new(portal), host.clone()).unwrap();
+    portal.set(|options| options.search_lag_millis = 5_000);
+    let adapter = portal.client();
     let sample = |n: u64| {
         let mut fields = Fields::new();
         fields.insert("email", format!("conformance{n}@example.com"));

@@ -405,3 +405,31 @@ async fn a_queue_that_breaks_a_rule_fails_the_test_of_that_rule() {
         assert!(report.has_failed(test), "{fault:?} was not found by {test}: {report}");
     }
 }
+
+/// A file that version 1 of the tables made, with a waiting lane, one under a lease, one that is put off, and a frozen one.
+#[tokio::test]
+async fn tables_of_the_first_version_are_taken_over() {
+    const FIRST: &str = include_str!("fixtures/queue/first_version.sql");
+    let bench = Sqlite::new(Synchronous::Normal);
+    let path = bench.folder.path().join("first.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(FIRST).unwrap();
+    let queue = SqliteQueue::open(&path, bench.host.clone()).unwrap();
+    queue.migrate().await.unwrap();
+    queue.migrate().await.unwrap();
+    let stats = queue.stats().await.unwrap();
+    assert_eq!((stats.entries, stats.lanes, stats.parked, stats.frozen), (5, 4, 1, 1));
+    let ops = |leases: &[Lease]| -> Vec<Vec<String>> {
+        leases.iter().map(|lease| lease.entries.iter().map(|entry| entry.op.clone()).collect()).collect()
+    };
+    // Its lease has ended long ago, its time has come long ago; the frozen one stays.
+    let leases = queue.claim(&Claim::new("w").lanes(9)).await.unwrap();
+    assert_eq!(ops(&leases), [vec!["plain 1", "plain 2"], vec!["leased"], vec!["put off"]]);
+    assert!(leases.iter().all(|lease| lease.token.fence > 40), "{leases:?}");
+    assert_eq!((leases[1].deliveries, leases[2].attempts, leases[0].entries[0].kind.as_str()), (2, 3, "record"));
+    let done = leases.into_iter().map(|lease| Settle::done(lease.token, lease.entries.len())).collect();
+    queue.settle(done).await.unwrap();
+    assert_eq!(queue.replay(&ParkedFilter::all()).await.unwrap(), 1);
+    assert_eq!(ops(&queue.claim(&Claim::new("w").lanes(9)).await.unwrap()), [vec!["parked", "behind it"]]);
+    let known = NewEntry::new(Lane::new("sf", Entity::from_static("Lead"), "new"), "known", "x");
+    assert_eq!(queue.enqueue(vec![known]).await.unwrap(), [Enqueued::Duplicate]);
+}

@@ -27,7 +27,7 @@ fn examples() -> Vec<(String, String)> {
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
         .collect();
     found.sort();
-    assert!(found.len() >= 7, "{} definitions", found.len());
+    assert!(found.len() >= 12, "{} definitions", found.len());
     found
 }
 

@@ -220,7 +220,7 @@ fn more_definitions_that_cannot_work() {
         (two(&link("b"), &link("a")), "test.yaml:8:15: [D002] the related records lead back to this entity: a cycle"),
         (two(&link("bb"), "{}"), "test.yaml:8:15: [D002] there is no entity \"bb\""),
         (entity("    search: {filter: {style: query, operators: {eq: \"{field}:'{value}'\"}}}\n"), "a value stands in the query language without quotes"),
-        (entity("    search: {}\n    modified: at\n    changes: {since: a, field: b}\n"), "test.yaml:7:5: [D002] the time to begin at is said in exactly one of three ways"),
+        (entity("    search: {}\n    modified: at\n    changes: {since: a, field: b}\n"), "test.yaml:7:5: [D002] the time to begin at is said in exactly one of four ways"),
         (entity("    search: {}\n    modified: at\n    changes: {field: b, removed: {path: /x}}\n"), "the parameter with the time to begin at is missing"),
         (entity("    search: {path: 'https://evil.example/a'}\n"), "test.yaml:5:20: [D002] the path leaves the host of the base URL"),
         (entity("    search: {path: '/a/{{b}}/{x}'}\n"), "{x} stands for nothing here"),

@@ -150,3 +150,46 @@ fn records() {
     ];
     run("record", bodies::record, &seeds, &words);
 }
+
+#[test]
+fn webhooks() {
+    let seeds = [
+        "webhook-id: msg_1\nwebhook-timestamp: 1614265330\nwebhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= v1a,AAAA\n\n{\"type\":\"lead.converted\",\"id\":1,\"timestamp\":\"2021-02-25T15:02:10Z\",\"data\":{\"leadId\":\"1\"}}",
+        "x-signature: t=1614265330,v1=00ff,v1=11\n\n[{\"type\":\"a\"},{\"type\":\"b\",\"id\":\"x\",\"timestamp\":1614265330000}]",
+        "x-signature: sha256=00\nauthorization: Basic dXNlcjpwdw==\n\n{\"meta\":{\"action\":\"change\",\"entity\":\"deal\",\"entity_id\":\"7\",\"id\":\"e\",\"timestamp\":\"2021-02-25T15:02:10Z\",\"version\":\"2.0\"},\"data\":{\"id\":7,\"status\":\"won\"},\"previous\":{\"status\":\"open\"}}",
+        "x-hubspot-signature-v3: AAAA\nx-hubspot-request-timestamp: 1614265330000\n\n[{\"eventId\":1,\"portalId\":1,\"occurredAt\":1564113600000,\"subscriptionType\":\"contact.propertyChange\",\"objectId\":123,\"propertyName\":\"email\",\"propertyValue\":\"x\"}]",
+        concat!("content-type: text/xml\n\n", include_str!("fixtures/salesforce/outbound_message.xml")),
+    ];
+    let words = [
+        "\n\n",
+        ": ",
+        "webhook-id: ",
+        "webhook-timestamp: -1",
+        "x-signature: ",
+        "t=",
+        ",v1=",
+        " v1,",
+        "v1a,",
+        "99999999999999999999",
+        "1e400",
+        "\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        "null",
+        "\\ud800",
+        "<",
+        ">",
+        "</",
+        "<!--",
+        "&amp;",
+        "&#0;",
+        "<![CDATA[",
+        "xsi:nil=\"true\"",
+        "deletion",
+        "merge",
+        "\u{feff}",
+    ];
+    run("webhook", bodies::webhook, &seeds, &words);
+}

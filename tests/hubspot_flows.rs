@@ -1,4 +1,4 @@
-//! The contact flow against a portal in miniature: nothing twice, and nothing at all if nothing changed.
+//! The contact flow against the sandbox: nothing twice, and nothing at all if nothing changed.
 
 #![cfg(feature = "hubspot")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that fails should stop")]
@@ -6,23 +6,20 @@
 #[path = "support/portal.rs"]
 mod portal;
 
-use std::sync::Arc;
-
 use crm_sync::adapter::CrmAdapter;
 use crm_sync::error::ErrorKind;
 use crm_sync::host::Host;
+use crm_sync::hubspot::HubSpot;
 use crm_sync::hubspot::entity::{COMPANIES, CONTACTS};
 use crm_sync::hubspot::flows::{ContactSync, EmailEngagement, MarketingContact, Telling};
-use crm_sync::hubspot::{HubSpot, HubSpotConfig};
 use crm_sync::model::{FieldType, Fields};
 use portal::Portal;
 use serde_json::{Value, json};
 
 fn connect() -> (HubSpot, Portal) {
     let host = Host::manual(1);
-    let portal = Portal::new(host.clone(), 1);
-    let config = HubSpotConfig::with_access_token("pat-eu1-T".to_owned().into());
-    (HubSpot::new(config, Arc::new(portal.clone()), host).unwrap(), portal)
+    let portal = Portal::new(host, 1);
+    (portal.client(), portal)
 }
 
 fn fields(value: Value) -> Fields {

@@ -251,10 +251,10 @@ async fn keys_of_another_version_are_refused_by_name() {
     set(9).exec_async(&mut connection).await.unwrap();
     let error = open(&server, &prefix, None).await.unwrap_err();
     assert!(
-        error.kind() == ErrorKind::Config && error.to_string().contains("version 9") && error.to_string().contains("knows 1"),
+        error.kind() == ErrorKind::Config && error.to_string().contains("version 9") && error.to_string().contains("knows 2"),
         "{error}"
     );
-    set(1).exec_async(&mut connection).await.unwrap();
+    set(2).exec_async(&mut connection).await.unwrap();
     assert_eq!(open(&server, &prefix, None).await.unwrap().claim(&want()).await.unwrap().len(), 1);
 }
 

@@ -124,11 +124,11 @@ async fn an_upsert_as_it_is_documented() {
     let by_key: BTreeMap<&str, &RowOutcome> = ran.rows.iter().map(|row| (row.key.as_deref().unwrap(), row)).collect();
     assert_eq!(by_key.len(), 3);
     assert!(matches!(&by_key["E-1"].result, RowResult::Saved { id, created: Some(true) } if id.as_str() == "0010000000AbCdEAAV"));
-    assert_eq!(by_key["E-1"].fields.text("LastName"), Some(" Smith"));
+    assert_eq!(by_key["E-1"].fields().text("LastName"), Some(" Smith"));
     assert!(matches!(&by_key["E-3"].result, RowResult::Saved { created: Some(false), .. }));
     let RowResult::Failed { id: None, error } = &by_key["E-2"].result else { panic!("{:?}", by_key["E-2"]) };
     assert_eq!((error.kind(), error.code()), (ErrorKind::Validation, Some("REQUIRED_FIELD_MISSING")));
-    assert_eq!(by_key["E-2"].fields.to_value(), json!({"Ext__c": "E-2"}), "whole, to be sent again");
+    assert_eq!(by_key["E-2"].fields().to_value(), json!({"Ext__c": "E-2"}), "whole, to be sent again");
     let report = &ran.reports[0];
     assert!(report.is_complete());
     assert_eq!((report.saved, report.failed, report.unprocessed, report.info.state), (2, 1, 0, JobState::JobComplete));
@@ -193,7 +193,7 @@ async fn what_a_job_cannot_say_is_refused_here_and_handed_back_as_it_came() {
     let ran = run(ingest.run(stream::iter(rows.map(fields)))).await;
     assert_eq!((ran.rows.len(), ran.reports[0].saved, org.rows().len()), (3, 1, 1));
     let refused: Vec<Value> =
-        ran.rows.iter().filter(|row| matches!(row.result, RowResult::Failed { .. })).map(|row| row.fields.to_value()).collect();
+        ran.rows.iter().filter(|row| matches!(row.result, RowResult::Failed { .. })).map(|row| row.fields().to_value()).collect();
     assert_eq!(refused, [json!({"LastName": "x", "Score__c": 7}), json!({"Ext__c": "k1", "Note__c": "#N/A"})]);
 }
 
@@ -219,7 +219,7 @@ async fn failed_and_unreached_rows_come_back_whole_and_can_be_sent_again() {
             RowResult::Unprocessed => true,
             _ => false,
         })
-        .map(|row| row.fields)
+        .map(RowOutcome::into_fields)
         .collect();
     assert_eq!(again.len(), 6);
     let ran = run(ingest.run(stream::iter(again))).await;
@@ -236,7 +236,7 @@ async fn rows_no_file_names_are_told() {
     let ran = run(ingest.run(stream::iter(numbered(3)))).await;
     let missing: Vec<&RowOutcome> = ran.rows.iter().filter(|row| matches!(row.result, RowResult::Missing)).collect();
     assert_eq!((ran.rows.len(), missing.len(), missing[0].key.as_deref()), (3, 1, Some("k1")));
-    assert_eq!(missing[0].fields.to_value(), json!({"Ext__c": "k1", "LastName": "Name, \"1\"\nß", "Title": null}));
+    assert_eq!(missing[0].fields().to_value(), json!({"Ext__c": "k1", "LastName": "Name, \"1\"\nß", "Title": null}));
     assert!(!ran.reports[0].is_complete());
 
     let org = BulkOrg::new();
@@ -262,7 +262,7 @@ async fn inserts_are_matched_by_a_key_of_ours_or_by_all_their_cells() {
         let report = &ran.reports[0];
         assert_eq!((ran.rows.len(), report.saved, report.missing, report.unexpected), (22, 21, 1, 0), "{key:?}");
         let missing = ran.rows.iter().find(|row| matches!(row.result, RowResult::Missing)).unwrap();
-        assert_eq!((missing.key.as_deref(), missing.fields.text("Ext__c")), (key.map(|_| "k9"), Some("k9")));
+        assert_eq!((missing.key.as_deref(), missing.fields().text("Ext__c")), (key.map(|_| "k9"), Some("k9")));
     }
 }
 

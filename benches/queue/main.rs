@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crm_sync::host::Host;
 use crm_sync::model::Entity;
-use crm_sync::queue::{Claim, Lane, MemoryQueue, NewEntry, Queue, Settle, SqliteQueue};
+use crm_sync::queue::{Claim, Lane, MemoryQueue, NewEntry, Queue, Settle, SqliteQueue, Then};
 use crm_sync::store::{SqliteOptions, Synchronous};
 
 pub(crate) const BATCH: usize = 500;
@@ -118,7 +118,7 @@ async fn servers_too(batches: usize) {
     }
 }
 
-/// The 99th of 100 claims of 100 lanes each, with so many lanes waiting.
+/// The 99th percentile of 300 claims of 100 lanes each, with so many lanes waiting.
 async fn claims(queue: &dyn Queue, lanes: usize) -> Duration {
     let mut at = 0;
     while at < lanes {
@@ -128,34 +128,99 @@ async fn claims(queue: &dyn Queue, lanes: usize) -> Duration {
         at = next;
     }
     let mut took = Vec::new();
-    for round in 0..300 {
+    for _ in 0..300 {
         let began = Instant::now();
         let leases = queue.claim(&Claim::new("bench").lanes(100)).await.unwrap();
         took.push(began.elapsed());
         assert_eq!(leases.len(), 100);
-        // Enough of them stay leased, so that the next claim meets other lanes.
-        if round % 3 == 0 {
-            queue.settle(leases.into_iter().map(|lease| Settle::done(lease.token, 1)).collect()).await.unwrap();
+        // A third stays leased for a while, a third is done, a third waits: as many come as go.
+        let mut settles = Vec::new();
+        for (number, lease) in leases.into_iter().enumerate() {
+            match number % 3 {
+                0 => settles.push(Settle::done(lease.token, 1)),
+                1 => settles.push(Settle::new(lease.token, Then::Defer { wait: Duration::from_secs(3_600) })),
+                _ => {}
+            }
         }
+        queue.settle(settles).await.unwrap();
+        queue.enqueue((at..at + 100).map(|number| entry(&format!("lead-{number}"), &format!("op-{number}"))).collect()).await.unwrap();
+        at += 100;
     }
     took.sort();
     took[took.len() * 99 / 100]
 }
 
-async fn waiting(most: usize) {
-    let few = (most / 100).max(40_000).min(most);
-    println!("\nClaims of 100 lanes, 99th percentile:\n\n| back end | {few} lanes | {most} lanes | ratio |\n|---|---|---|---|");
+async fn waiting(few: usize, most: usize) {
+    println!(
+        "\nClaims of 100 lanes, 99th percentile:\n\n| back end | {few} lanes | {most} lanes | ratio | peak memory |\n|---|---|---|---|---|"
+    );
     let folder = tempfile::tempdir().unwrap();
-    let (small, large) = (MemoryQueue::new(Host::tokio()), MemoryQueue::new(Host::tokio()));
-    told("memory", claims(&small, few).await, claims(&large, most).await);
-    drop((small, large));
+    {
+        let (small, large) = (MemoryQueue::new(Host::tokio()), MemoryQueue::new(Host::tokio()));
+        told("memory", &small, &large, few, most).await;
+    }
     let small = sqlite_at(folder.path(), "small.db", Synchronous::Normal).await;
     let large = sqlite_at(folder.path(), "large.db", Synchronous::Normal).await;
-    told("SQLite, NORMAL", claims(&small, few).await, claims(&large, most).await);
+    told("SQLite, NORMAL", &small, &large, few, most).await;
+    #[cfg(unix)]
+    waiting_on_servers(few, most).await;
 }
 
-fn told(name: &str, few: Duration, many: Duration) {
-    println!("| {name} | {few:.2?} | {many:.2?} | {:.2} |", many.as_secs_f64() / few.as_secs_f64());
+#[cfg(unix)]
+#[allow(unused_variables, reason = "each server belongs to a feature")]
+async fn waiting_on_servers(few: usize, most: usize) {
+    #[cfg(feature = "postgres")]
+    if let Some(server) = servers::Server::postgres() {
+        let mut queues = Vec::new();
+        for schema in ["few", "most"] {
+            let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(server.url()).await.unwrap();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}; SET search_path TO {schema}")))
+                .execute(&pool)
+                .await
+                .unwrap();
+            let queue = crm_sync::queue::PostgresQueue::new(pool, Host::tokio());
+            queue.migrate().await.unwrap();
+            queues.push(queue);
+        }
+        told("PostgreSQL, fsync", &queues[0], &queues[1], few, most).await;
+    }
+    #[cfg(feature = "redis")]
+    if let Some(server) = servers::Server::redis_with(&["--appendonly", "yes", "--appendfsync", "everysec"]) {
+        let connection = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut queues = Vec::new();
+        for prefix in ["few", "most"] {
+            let options = crm_sync::store::RedisOptions::default().accept_loss(true).prefix(prefix);
+            let options = crm_sync::queue::RedisQueueOptions::default().server(options);
+            let queue = crm_sync::queue::RedisQueue::open_with(connection.clone(), Host::tokio(), options).await.unwrap();
+            queue.migrate().await.unwrap();
+            queues.push(queue);
+        }
+        told("Redis, everysec", &queues[0], &queues[1], few, most).await;
+    }
+    #[cfg(feature = "nats")]
+    if let Some(server) = servers::Server::nats() {
+        let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let mut queues = Vec::new();
+        for name in ["few", "most"] {
+            let options = crm_sync::queue::NatsQueueOptions::default().name(name);
+            let queue = crm_sync::queue::NatsQueue::with_options(context.clone(), Host::tokio(), options);
+            queue.migrate().await.unwrap();
+            queues.push(queue);
+        }
+        told("JetStream", &queues[0], &queues[1], few, most).await;
+    }
+}
+
+async fn told(name: &str, small: &dyn Queue, large: &dyn Queue, few: usize, most: usize) {
+    let (short, long) = (claims(small, few).await, claims(large, most).await);
+    let ratio = long.as_secs_f64() / short.as_secs_f64();
+    println!("| {name} | {short:.2?} | {long:.2?} | {ratio:.2} | {} |", peak_memory());
+}
+
+/// The most memory this process has used so far, where the system tells; a server's is not in it.
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or_else(|| "-".to_owned(), |peak| peak.trim().to_owned())
 }
 
 fn number(name: &str, default: usize) -> usize {
@@ -166,5 +231,6 @@ fn number(name: &str, default: usize) -> usize {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     throughput(number("--jobs", 20_000)).await;
-    waiting(number("--lanes", 1_000_000)).await;
+    let most = number("--lanes", 1_000_000);
+    waiting(most.min(10_000), most).await;
 }

@@ -9,12 +9,6 @@ fn rate(batches: usize, began: Instant) -> f64 {
     (batches * BATCH) as f64 / began.elapsed().as_secs_f64()
 }
 
-const WRITE_LANE: &str = "INSERT INTO crm_sync_queue_lanes \
-    (lane, scope, kind, priority, head, state, free_at, ready_at, fence, expires, leased, deliveries, attempts, frozen) \
-    VALUES (?1, 'acme', 'record', 2, ?2, 0, 0, 0, 0, 0, '', 0, 0, 0) ON CONFLICT (lane) DO UPDATE SET head = excluded.head";
-const FIND_LANE: &str =
-    "SELECT head, ready_at, fence, expires, leased, deliveries, attempts, frozen FROM crm_sync_queue_lanes WHERE lane = ?1";
-
 /// On a file whose tables are the queue's.
 pub(crate) fn sqlite(path: &Path, full: bool, batches: usize) -> f64 {
     use rusqlite::{OptionalExtension, params};
@@ -22,75 +16,77 @@ pub(crate) fn sqlite(path: &Path, full: bool, batches: usize) -> f64 {
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
     connection.pragma_update(None, "synchronous", if full { "full" } else { "normal" }).unwrap();
     connection.set_prepared_statement_cache_capacity(64);
+    connection.execute("INSERT INTO crm_sync_queue_groups (id, scope, kind) VALUES (1, 'acme', 'record')", []).unwrap();
+    const NUMBERS: &str = "SELECT last_id, last_fence FROM crm_sync_queue_counters WHERE id = 1";
+    const FIND: &str = "SELECT id, state, more, fence, expires, alarm, ready_at, deliveries, attempts, leased, not_before \
+        FROM crm_sync_queue_jobs WHERE lane = ?1 ORDER BY id LIMIT 1";
     let began = Instant::now();
     for batch in 0..batches {
         let transaction = connection.transaction().unwrap();
         {
             let cached = |sql: &str| transaction.prepare_cached(sql).unwrap();
-            let mut last: i64 = cached("SELECT last_id FROM crm_sync_queue_counters WHERE id = 1").query_row([], |row| row.get(0)).unwrap();
+            let (mut last, fence): (i64, i64) = cached(NUMBERS).query_row([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
             let mut remember = cached(
                 "INSERT INTO crm_sync_queue_ops (op, until) VALUES (?1, ?2) ON CONFLICT (op) DO UPDATE SET until = excluded.until WHERE until <= ?3",
             );
-            let mut find = cached(FIND_LANE);
+            let mut find = cached(FIND);
             let mut add = cached(
-                "INSERT INTO crm_sync_queue_entries (lane, id, op, kind, priority, scope, not_before, mapping, coalesce, enqueued_at, payload) VALUES (?1, ?2, ?3, 'record', 2, 'acme', 0, '', NULL, 0, ?4)",
+                "INSERT INTO crm_sync_queue_jobs (id, lane, grp, priority, state, more, fence, expires, alarm, ready_at, deliveries, attempts, leased, not_before, enqueued_at, op, mapping, coalesce, payload) \
+                 VALUES (?1, ?2, 1, 2, 0, 0, ?3, ?4, ?3, 0, 0, 0, -?1, 0, ?4, ?5, '', NULL, ?6)",
             );
-            let mut write = cached(WRITE_LANE);
             for (record, op) in names(batch) {
                 let lane = format!("acme/Lead/{record}");
                 remember.execute(params![op, i64::MAX, 0]).unwrap();
                 assert!(find.query_row([&lane], |row| row.get::<_, i64>(0)).optional().unwrap().is_none());
                 last += 1;
-                add.execute(params![lane, last, op, payload().as_bytes()]).unwrap();
-                write.execute(params![lane, last]).unwrap();
+                add.execute(params![last, lane, fence, i64::MAX / 4, op, payload().as_bytes()]).unwrap();
             }
             cached("UPDATE crm_sync_queue_counters SET last_id = ?1 WHERE id = 1").execute([last]).unwrap();
         }
         transaction.commit().unwrap();
 
         let transaction = connection.transaction().unwrap();
-        let mut claimed: Vec<(String, i64)> = Vec::new();
+        let mut claimed: Vec<(i64, String, String, Vec<u8>)> = Vec::new();
+        let expires = i64::MAX / 2;
         {
             let cached = |sql: &str| transaction.prepare_cached(sql).unwrap();
-            let mut ready = cached(
-                "SELECT priority, head, lane, deliveries, attempts FROM crm_sync_queue_lanes WHERE state = 0 AND scope = 'acme' AND kind = 'record' ORDER BY priority, head LIMIT ?1",
-            );
-            let lanes: Vec<String> = ready.query_map([BATCH as i64], |row| row.get(2)).unwrap().collect::<Result<_, _>>().unwrap();
-            let fence: i64 = cached("UPDATE crm_sync_queue_counters SET last_fence = last_fence + ?1 WHERE id = 1 RETURNING last_fence")
-                .query_row([BATCH as i64], |row| row.get(0))
-                .unwrap();
-            let mut heads = cached(
-                "SELECT not_before, id, op, kind, priority, scope, mapping, enqueued_at, payload FROM crm_sync_queue_entries WHERE lane = ?1 ORDER BY id LIMIT 20",
+            let (_, mut fence): (i64, i64) = cached(NUMBERS).query_row([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let mut ready =
+                cached("SELECT priority, id FROM crm_sync_queue_jobs WHERE state = 0 AND grp = 1 ORDER BY priority, id LIMIT ?1");
+            let ids: Vec<i64> = ready.query_map([BATCH as i64], |row| row.get(1)).unwrap().collect::<Result<_, _>>().unwrap();
+            let mut head = cached(
+                "SELECT id, op, priority, mapping, enqueued_at, payload, grp, not_before, lane, more, deliveries, attempts \
+                 FROM crm_sync_queue_jobs WHERE id = ?1",
             );
             let mut lease = cached(
-                "UPDATE crm_sync_queue_lanes SET state = 1, free_at = ?2, expires = ?2, fence = ?3, leased = ?4, deliveries = 1 WHERE lane = ?1",
+                "UPDATE crm_sync_queue_jobs SET state = 1, more = 0, fence = ?2, expires = ?3, alarm = ?4, deliveries = 1, leased = ?1 WHERE id = ?1",
             );
-            for lane in lanes {
-                let mut rows = heads.query([&lane]).unwrap();
-                let row = rows.next().unwrap().unwrap();
-                let (id, read): (i64, Vec<u8>) = (row.get(1).unwrap(), row.get(8).unwrap());
-                assert_eq!(read.len(), payload().len());
-                lease.execute(params![lane, i64::MAX, fence, id.to_string()]).unwrap();
-                claimed.push((lane, id));
+            let alarm = fence + 1;
+            let mut heads = String::new();
+            for id in ids {
+                claimed.push(head.query_row([id], |row| Ok((id, row.get(8)?, row.get(1)?, row.get(5)?))).unwrap());
+                fence += 1;
+                lease.execute(params![id, fence, expires, alarm]).unwrap();
+                heads = format!("{id},");
             }
+            cached("INSERT INTO crm_sync_queue_alarms (at, number, pending, heads) VALUES (?1, ?2, ?3, ?4)")
+                .execute(params![expires, alarm, BATCH as i64, heads])
+                .unwrap();
+            cached("UPDATE crm_sync_queue_counters SET last_fence = ?1 WHERE id = 1").execute([fence]).unwrap();
         }
         transaction.commit().unwrap();
-        assert_eq!(claimed.len(), BATCH);
+        assert!(claimed.len() == BATCH && claimed.iter().all(|(.., read)| read.len() == payload().len()));
 
         let transaction = connection.transaction().unwrap();
         {
             let cached = |sql: &str| transaction.prepare_cached(sql).unwrap();
-            let mut find = cached(FIND_LANE);
-            let mut delete = cached("DELETE FROM crm_sync_queue_entries WHERE lane = ?1 AND id = ?2");
-            let mut head =
-                cached("SELECT id, scope, kind, priority, not_before FROM crm_sync_queue_entries WHERE lane = ?1 ORDER BY id LIMIT 1");
-            let mut drop_lane = cached("DELETE FROM crm_sync_queue_lanes WHERE lane = ?1");
-            for (lane, id) in &claimed {
-                find.query_row([lane], |row| row.get::<_, i64>(2)).unwrap();
-                delete.execute(params![lane, id]).unwrap();
-                assert!(head.query_row([lane], |row| row.get::<_, i64>(0)).optional().unwrap().is_none());
-                drop_lane.execute([lane]).unwrap();
+            let mut find = cached(FIND);
+            let mut delete = cached("DELETE FROM crm_sync_queue_jobs WHERE id = ?1");
+            for (id, lane, ..) in &claimed {
+                find.query_row([lane], |row| row.get::<_, i64>(0)).unwrap();
+                delete.execute([id]).unwrap();
             }
+            cached("DELETE FROM crm_sync_queue_alarms WHERE at = ?1").execute([expires]).unwrap();
         }
         transaction.commit().unwrap();
     }
@@ -243,7 +239,8 @@ pub(crate) async fn nats(context: async_nats::jetstream::Context, batches: usize
         for ack in acks {
             ack.await.unwrap();
         }
-        let messages: Vec<_> = consumer.fetch().max_messages(BATCH).messages().await.unwrap().collect().await;
+        let messages: Vec<_> =
+            consumer.batch().max_messages(BATCH).expires(std::time::Duration::from_secs(30)).messages().await.unwrap().collect().await;
         assert_eq!(messages.len(), BATCH);
         let done = join_all(messages.iter().map(|message| message.as_ref().unwrap().double_ack())).await;
         assert!(done.iter().all(Result::is_ok));

@@ -11,9 +11,18 @@ impl Args {
     ///
     /// # Errors
     /// What is wrong with them, with the usage below.
+    #[allow(dead_code, reason = "one of the examples has words without values and takes those out first")]
     pub(crate) fn read(usage: &'static str, known: &[&'static str]) -> Result<Option<Self>, String> {
+        Self::of(usage, known, std::env::args().skip(1).collect())
+    }
+
+    /// As [`Args::read`], of a command line that was looked at before.
+    ///
+    /// # Errors
+    /// What is wrong with it, with the usage below.
+    pub(crate) fn of(usage: &'static str, known: &[&'static str], line: Vec<String>) -> Result<Option<Self>, String> {
         let mut values = Vec::new();
-        let mut args = std::env::args().skip(1);
+        let mut args = line.into_iter();
         while let Some(arg) = args.next() {
             let (name, value) = match arg.split_once('=') {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),

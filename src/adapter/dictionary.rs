@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::document::suggest::did_you_mean;
 use crate::error::{Error, FieldError, Result};
 use crate::host::Host;
 use crate::mapping::Mapping;
-use crate::mapping::suggest::did_you_mean;
 use crate::model::{Entity, Fields, Record};
 
 /// The words of a host: for each of its entities the CRM's entity and the mapping between the two.

@@ -9,6 +9,8 @@ mod manage;
 mod oauth;
 #[cfg(feature = "jwt")]
 mod rsa;
+#[cfg(any(feature = "hubspot", feature = "pipedrive", feature = "salesforce"))]
+mod secret;
 mod token;
 
 pub use cache::{CachedToken, MemoryTokenCache, StoredToken, TokenCache};
@@ -19,4 +21,6 @@ pub use manage::Introspection;
 pub use oauth::{Authorization, OAuthClient, OAuthGrant, pkce_challenge};
 #[cfg(feature = "jwt")]
 pub use rsa::RsaSigner;
+#[cfg(any(feature = "hubspot", feature = "pipedrive", feature = "salesforce"))]
+pub(crate) use secret::optional_secret;
 pub use token::{AccessToken, Exchange, Renewable, StaticToken, TokenSource};

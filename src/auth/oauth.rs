@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -25,7 +25,7 @@ use crate::auth::cache::StoredToken;
 use crate::auth::token::Exchange;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
-use crate::http::HttpTransport;
+use crate::http::{HttpTransport, retry_after};
 
 /// A token answer is a few kilobytes; more is not one.
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -392,11 +392,6 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], gran
 
 fn revoked(message: String) -> Error {
     Error::new(ErrorKind::Authentication, message).retrying(Retry::Never)
-}
-
-/// `Retry-After` in seconds; the date form is left to the schedule.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {

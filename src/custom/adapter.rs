@@ -2,7 +2,9 @@
 //!
 //! Cost in HTTP requests: one per call, with these exceptions. An update of style `replace` reads the record first, a write with
 //! `reread` reads it afterwards; fields that live in related records cost what their module says; an expired token adds its
-//! renewal and the repeat; `bulk` is one request per run of up to `batch.max` writes the batch takes, and one per write otherwise.
+//! renewal and the repeat; `bulk` is one request per run of up to `batch.max` writes the batch takes, and
+//! one per write otherwise, some at once. A page that is too large is asked for again by halves; a pool of keys sends with each at
+//! most once.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +60,7 @@ impl CrmAdapter for Custom {
         {
             call = call.accept(status);
         }
-        let answer = self.send(&call).await?;
+        let answer = self.send(&call, &check.status).await?;
         if !accepts(answer.status(), &check.status) {
             let text = format!("the check answered {}, which the definition does not count as yes", answer.status().as_u16());
             return Err(Error::new(ErrorKind::Authentication, text).with_status(answer.status()).during("authenticate"));
@@ -135,7 +137,7 @@ impl CrmAdapter for Custom {
             op,
             method: op.method.as_deref().unwrap_or("PUT"),
             path: &path,
-            record: Some(self.body_of(entity, spec, &sent, options).map_err(|error| error.during("upsert"))?),
+            record: Some(self.body_of(entity, spec, &sent, None, options).map_err(|error| error.during("upsert"))?),
             names: self.shared.names().with("entity", entity.as_str()).with("key", &key.value).with("field", &field),
             options,
         };

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::custom::jwt::JwtSpec;
 use crate::custom::operation::BodyEncoding;
 use crate::custom::pointer::Paths;
+use crate::document::suggest::did_you_mean;
 
 /// How one logs in. Secrets are named here, and given by the host.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -31,16 +32,26 @@ pub enum AuthSpec {
     },
     /// User and password in each request.
     Basic {
-        /// The user: a text, with variables.
+        /// The user: a text, with variables and `{secret}`, for APIs whose key is the user.
         user: String,
-        /// The name of the secret; none: an empty password.
+        /// The name of the secret; none: an empty one.
         #[serde(default)]
         secret: Option<String>,
+        /// The password: a text, with variables and `{secret}`. Default: the secret, unless it is in the user.
+        #[serde(default)]
+        password: Option<String>,
     },
     /// `Authorization: Bearer`.
     Bearer {
         /// The name of the secret.
         secret: String,
+    },
+    /// One of several, by a variable: the host's configuration decides.
+    Choose {
+        /// The variable whose value names the way.
+        by: String,
+        /// The ways. Only the secrets of the chosen one are asked for.
+        ways: BTreeMap<String, AuthSpec>,
     },
     /// A token signed here, anew before the last one ends.
     Jwt {
@@ -88,6 +99,21 @@ pub enum AuthSpec {
         /// Where the token goes. Default: `Authorization: Bearer`.
         #[serde(default)]
         inject: Option<Inject>,
+    },
+    /// Several keys, each with an allowance of its own. They take turns; one that the API calls too busy rests, and the request
+    /// is sent again with the next: at most one request for each key.
+    Pool {
+        /// The names of the secrets.
+        secrets: Vec<String>,
+        /// The header it goes into. Default: `Authorization: Bearer`.
+        #[serde(default)]
+        header: Option<String>,
+        /// The query parameter it goes into instead. Addresses stand in logs: prefer a header.
+        #[serde(default)]
+        query: Option<String>,
+        /// What stands before it in the header, e.g. `Token `.
+        #[serde(default)]
+        prefix: String,
     },
     /// A login that answers a token, perhaps with a way to renew it.
     Session {
@@ -230,6 +256,20 @@ pub enum Expiry {
 }
 
 impl AuthSpec {
+    /// Itself, or the way the variables choose.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn chosen(&self, variables: &BTreeMap<String, String>) -> Result<&Self, String> {
+        let Self::Choose { by, ways } = self else { return Ok(self) };
+        let name = variables.get(by).ok_or_else(|| format!("the variable {by:?}, which chooses how one logs in, is not set"))?;
+        ways.get(name).ok_or_else(|| {
+            let help = did_you_mean(name, ways.keys().map(String::as_str));
+            let known = || format!("known: {}", ways.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
+            format!("the variable {by:?} names no way to log in; {}", help.unwrap_or_else(known))
+        })
+    }
+
     /// The names of the secrets it needs.
     pub(super) fn secrets(&self) -> Vec<&str> {
         fn in_request<'a>(request: &'a TokenRequest, found: &mut Vec<&'a str>) {
@@ -258,6 +298,8 @@ impl AuthSpec {
             Self::ApiKey { secret, .. } | Self::Bearer { secret } => vec![secret],
             Self::Basic { secret, .. } => secret.iter().map(String::as_str).collect(),
             Self::None => Vec::new(),
+            Self::Choose { ways, .. } => ways.values().flat_map(Self::secrets).collect(),
+            Self::Pool { secrets, .. } => secrets.iter().map(String::as_str).collect(),
             Self::Jwt { sign, .. } => sign.secret.iter().map(String::as_str).collect(),
             Self::Oauth2 { client_secret, refresh_token, assertion, .. } => {
                 let key = assertion.as_ref().and_then(|sign| sign.secret.as_ref());
@@ -278,6 +320,10 @@ impl AuthSpec {
     pub(super) fn inject(&self) -> Option<Inject> {
         match self {
             Self::ApiKey { header, query, prefix, .. } => {
+                Some(Inject { header: header.clone(), query: query.clone(), prefix: prefix.clone() })
+            }
+            Self::Pool { header: None, query: None, .. } => None,
+            Self::Pool { header, query, prefix, .. } => {
                 Some(Inject { header: header.clone(), query: query.clone(), prefix: prefix.clone() })
             }
             Self::Jwt { inject, .. } | Self::Oauth2 { inject, .. } | Self::Session { inject, .. } => inject.clone(),

@@ -1,44 +1,62 @@
-//! Several writes in one request, and the description of fields.
+//! Several writes in one request, or several requests at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use serde_json::Value;
 
 use crate::adapter::{BulkOp, BulkOutcome, CrmAdapter, WriteOptions, Written};
 use crate::custom::connection::Custom;
-use crate::custom::definition::{EntitySpec, ValueType};
+use crate::custom::definition::EntitySpec;
 use crate::custom::filter::Wire;
 use crate::custom::operation::{BatchMatch, BatchSpec};
-use crate::custom::pointer::plain;
 use crate::custom::request::Draft;
 use crate::custom::template::fill;
 use crate::custom::writing::wrapped;
 use crate::error::{Error, Result};
-use crate::model::{Entity, EntitySchema, FieldSchema, Fields, Picklist, RecordId, Version};
+use crate::model::{Entity, Fields, RecordId, Version};
 use crate::rest::{Dialect, Failure};
+
+/// Requests of one bulk that are under way at once, unless the definition says otherwise.
+const AT_ONCE: usize = 4;
 
 impl Custom {
     pub(super) async fn run_bulk(&self, entity: &Entity, ops: &[BulkOp], options: &WriteOptions) -> Result<Vec<BulkOutcome>> {
         let spec = self.spec(entity)?;
+        let at_once = spec.concurrency.unwrap_or(AT_ONCE).max(1);
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut rest = ops;
-        while let Some(first) = rest.first() {
-            let batch = spec.batch.as_ref().filter(|batch| takes(batch, first) && options.if_version.is_none() && spec.related.is_empty());
-            let Some(batch) = batch else {
-                outcomes.push(self.single(entity, first, options).await);
-                rest = rest.get(1..).unwrap_or_default();
-                continue;
-            };
-            let fits = |op: &&BulkOp| takes(batch, op) && (batch.mixed || op.operation() == first.operation());
-            let length = distinct(rest.iter().take(batch.max).take_while(fits));
-            let (run, tail) = rest.split_at(length.max(1).min(rest.len()));
-            match self.batch(entity, spec, batch, run).await {
-                Ok(results) => outcomes.extend(results),
-                // The writes of the other requests have outcomes of their own: this one's error is its writes' alone.
-                Err(error) => outcomes.extend(run.iter().map(|_| Err(error.echo()))),
+        while !rest.is_empty() {
+            // What touches a record twice waits until the first write of it is done.
+            let (mut wave, after) = rest.split_at(distinct(rest.iter()).clamp(1, rest.len()));
+            let mut runs: Vec<BoxFuture<'_, Vec<BulkOutcome>>> = Vec::new();
+            while let Some(first) = wave.first() {
+                let usable = options.if_version.is_none() && spec.related.is_empty();
+                let batch = spec.all_batches().find(|batch| usable && takes(batch, first));
+                let length = batch.map_or(1, |batch| {
+                    let fits = |op: &&BulkOp| takes(batch, op) && (batch.mixed || op.operation() == first.operation());
+                    wave.iter().take(batch.max).take_while(fits).count()
+                });
+                let (run, tail) = wave.split_at(length.clamp(1, wave.len()));
+                runs.push(Box::pin(async move {
+                    match batch {
+                        None => vec![self.single(entity, first, options).await],
+                        // The writes of the other requests have outcomes of their own: this one's error is its writes' alone.
+                        Some(batch) => match self.batch(entity, spec, batch, run).await {
+                            Ok(results) => results,
+                            Err(error) => run.iter().map(|_| Err(error.echo())).collect(),
+                        },
+                    }
+                }));
+                wave = tail;
             }
-            rest = tail;
+            let mut done = stream::iter(runs).buffered(at_once);
+            while let Some(results) = done.next().await {
+                outcomes.extend(results);
+            }
+            rest = after;
         }
         Ok(outcomes)
     }
@@ -70,12 +88,12 @@ impl Custom {
             path: &batch.path,
             params: Vec::new(),
             query: &none,
-            headers: &none,
+            headers: &batch.headers,
             body: Some(body),
             encoding: Default::default(),
             read_only: false,
         };
-        let answer = self.send(&self.shared.call(draft, &names)?).await.map_err(|error| error.on(entity))?;
+        let answer = self.send(&self.shared.call(draft, &names)?, &batch.success).await.map_err(|error| error.on(entity))?;
         let body: Value = answer.json()?;
         let unclear = |text: String| Error::decode(text).with_status(answer.status()).during("bulk").on(entity).ambiguous();
         let results = batch.results.find(&body).and_then(Value::as_array);
@@ -118,11 +136,11 @@ impl Custom {
             }
             BulkOp::Delete { id } => (nothing, Some(id.as_str()), None),
         };
-        let record = self.shared.hooks.encode(entity, spec.encode(entity, &fields)?)?;
+        let record = self.encoded(entity, spec, &fields, id.map(RecordId::new).as_ref())?;
         let Some(template) = &batch.item else {
             let mut record = record;
             if let (Some(id), Value::Object(members)) = (id, &mut record) {
-                members.insert(spec.id_name().to_owned(), id.into());
+                members.insert(spec.id_name().to_owned(), spec.id_value(id));
             }
             return Ok(record);
         };
@@ -156,7 +174,9 @@ impl Custom {
             template
         };
         let number = Value::from(at);
-        let values = BTreeMap::from([("record", &record), ("body", &body), ("index", &number)]);
+        let id_value = id.map(|id| spec.id_value(id));
+        let mut values = BTreeMap::from([("record", &record), ("body", &body), ("index", &number)]);
+        values.extend(id_value.as_ref().map(|id| ("id", id)));
         fill(template, &names.with("path", &path), &values)
             .map_err(|name| Error::config(format!("{name:?} stands for nothing in a batch's item")))
     }
@@ -172,6 +192,7 @@ impl Custom {
             (Some(status), _) => !status.is_success(),
             (None, Some(path)) => path
                 .find(result)
+                .filter(|found| batch.error_equals.as_ref().is_none_or(|wanted| *found == wanted))
                 .is_some_and(|found| !matches!(found, Value::Bool(false)) && found.as_array().is_none_or(|list| !list.is_empty())),
             (None, None) => false,
         };
@@ -184,7 +205,12 @@ impl Custom {
             let bytes = body.to_string();
             let headers = http::HeaderMap::new();
             let status = status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-            let dialect = crate::custom::dialect::DefinedDialect { shared: std::sync::Arc::clone(&self.shared), operation: op.operation() };
+            let dialect = crate::custom::dialect::DefinedDialect {
+                shared: std::sync::Arc::clone(&self.shared),
+                operation: op.operation(),
+                key: 0,
+                success: Vec::new(),
+            };
             let error = dialect.classify(Failure { status, headers: &headers, body: bytes.as_bytes() }).with_status(status);
             if let (BulkOp::Delete { id }, crate::error::ErrorKind::NotFound) = (op, error.kind()) {
                 return Ok(Written::new(id.clone()));
@@ -203,108 +229,6 @@ impl Custom {
         };
         Ok(written)
     }
-
-    pub(super) async fn described(&self, entity: &Entity) -> Result<EntitySchema> {
-        let spec = self.spec(entity)?;
-        let mut fields: Vec<FieldSchema> = spec.fields.iter().map(|(name, field)| declared(name, field, spec)).collect();
-        let Some(schema) = &spec.schema else {
-            if fields.is_empty() {
-                return Err(Error::unsupported("the definition describes no fields"));
-            }
-            return Ok(EntitySchema::new(entity.clone(), entity.as_str(), fields));
-        };
-        let names = self.shared.names().with("entity", entity.as_str());
-        let none = BTreeMap::new();
-        let draft = Draft {
-            operation: "describe",
-            method: "GET",
-            path: &schema.path,
-            params: Vec::new(),
-            query: &none,
-            headers: &none,
-            body: None,
-            encoding: Default::default(),
-            read_only: true,
-        };
-        let answer = self.send(&self.shared.call(draft, &names)?).await?;
-        let body: Value = answer.json()?;
-        let required: Vec<&str> = match schema.required.as_ref().and_then(|path| path.find(&body)) {
-            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        let entries: Vec<(Option<&str>, &Value)> = match schema.fields.find(&body) {
-            Some(Value::Array(items)) => items.iter().map(|item| (None, item)).collect(),
-            Some(Value::Object(members)) => members.iter().map(|(name, value)| (Some(name.as_str()), value)).collect(),
-            _ => return Err(Error::decode(format!("the answer has no fields at {}", schema.fields.told()))),
-        };
-        for (key, entry) in entries {
-            let name =
-                key.map(ToOwned::to_owned).or_else(|| schema.name.as_ref().and_then(|path| path.text(entry))).or_else(|| plain(entry));
-            let name = name.ok_or_else(|| Error::decode("a field of the description has no name"))?;
-            // What the definition says of a field is said on purpose.
-            if fields
-                .iter()
-                .any(|field| field.name == name || spec.fields.get(&field.name).and_then(|own| own.path.as_deref()) == Some(name.as_str()))
-            {
-                continue;
-            }
-            let told = schema.kind.as_ref().and_then(|path| path.text(entry));
-            let kind = told.as_deref().and_then(|told| schema.types.get(told).copied().or_else(|| usual_type(told))).unwrap_or_default();
-            let like = crate::custom::definition::FieldSpec { kind, ..Default::default() };
-            let mut field = FieldSchema::new(name.clone(), like.field_type());
-            let flag = |path: &Option<crate::custom::pointer::Paths>| {
-                path.as_ref().and_then(|path| path.find(entry)).and_then(Value::as_bool).unwrap_or(false)
-            };
-            if let Some(label) = schema.label.as_ref().and_then(|path| path.text(entry)) {
-                field.label = label;
-            }
-            field.required = flag(&schema.required) || required.contains(&name.as_str());
-            field.unique = flag(&schema.unique);
-            if flag(&schema.read_only) {
-                (field.creatable, field.updatable, field.required) = (false, false, false);
-            }
-            field.max_length = schema.max_length.as_ref().and_then(|path| path.number(entry)).and_then(|length| u32::try_from(length).ok());
-            if let Some(Value::Array(options)) = schema.options.as_ref().and_then(|path| path.find(entry)) {
-                let value = |option: &Value| schema.option.as_ref().and_then(|path| path.text(option)).or_else(|| plain(option));
-                field.picklist = Some(Picklist::of(true, options.iter().filter_map(value)));
-            }
-            field.external_id = spec.keys.contains(&name) && field.unique;
-            fields.push(field);
-        }
-        Ok(EntitySchema::new(entity.clone(), entity.as_str(), fields))
-    }
-}
-
-fn declared(name: &str, field: &crate::custom::definition::FieldSpec, spec: &EntitySpec) -> FieldSchema {
-    let mut described = FieldSchema::new(name, field.field_type());
-    described.required = field.required;
-    described.unique = field.unique;
-    described.max_length = field.max_length;
-    (described.creatable, described.updatable) = (!field.read_only, !field.read_only);
-    described.external_id = spec.keys.iter().any(|key| key == name) && (spec.upsert.is_some() || spec.client_id);
-    described.references = field.references.clone();
-    if !field.options.is_empty() {
-        described.picklist = Some(Picklist::of(true, field.options.keys().cloned()));
-    }
-    described
-}
-
-/// The words most APIs and JSON Schema use.
-fn usual_type(told: &str) -> Option<ValueType> {
-    Some(match told.to_ascii_lowercase().as_str() {
-        "boolean" | "bool" | "checkbox" => ValueType::Boolean,
-        "date" => ValueType::Date,
-        "datetime" | "date-time" | "timestamp" => ValueType::Datetime,
-        "number" | "decimal" | "double" | "float" | "currency" | "money" => ValueType::Decimal,
-        "integer" | "int" | "bigint" => ValueType::Integer,
-        "email" => ValueType::Email,
-        "phone" | "tel" => ValueType::Phone,
-        "select" | "enum" | "picklist" | "choice" | "dropdown" => ValueType::Picklist,
-        "multiselect" | "multi_select" | "set" | "tags" => ValueType::MultiPicklist,
-        "url" | "uri" => ValueType::Url,
-        "string" | "text" | "textarea" | "varchar" => ValueType::Text,
-        _ => return None,
-    })
 }
 
 /// A template without the members that hold nothing but a body or a record.
@@ -324,7 +248,7 @@ fn takes(batch: &BatchSpec, op: &BulkOp) -> bool {
 
 /// How many of the first writes touch each record once: a second one must come after the first, in a request of its own.
 fn distinct<'a>(ops: impl Iterator<Item = &'a BulkOp>) -> usize {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     let mut count = 0;
     for op in ops {
         let subject = match op {
@@ -332,11 +256,10 @@ fn distinct<'a>(ops: impl Iterator<Item = &'a BulkOp>) -> usize {
             BulkOp::Upsert { key, .. } => Some(format!("{} {}", key.field, key.value)),
             BulkOp::Create { .. } => None,
         };
-        if let Some(subject) = subject {
-            if seen.contains(&subject) {
-                break;
-            }
-            seen.push(subject);
+        if let Some(subject) = subject
+            && !seen.insert(subject)
+        {
+            break;
         }
         count += 1;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -15,7 +16,7 @@ use crate::custom::definition::{Definition, EntitySpec, ValueType};
 use crate::custom::exchange::DefinedExchange;
 use crate::custom::hooks::{Hooks, NoHooks};
 use crate::custom::jwt::Minter;
-use crate::custom::shared::Shared;
+use crate::custom::shared::{Key, Shared};
 use crate::custom::template::{Names, Template};
 use crate::custom::validate::resolve;
 use crate::error::{Error, Result};
@@ -96,14 +97,6 @@ impl CustomBuilder {
     /// [`crate::error::ErrorKind::Config`] naming a secret or variable that is missing, or one the definition does not know.
     pub fn build(self) -> Result<Custom> {
         let Self { definition, transport, host, variables, secrets, cache, signer, hooks } = self;
-        let wanted = definition.auth.secrets();
-        let hook = definition.webhook.as_ref().and_then(|webhook| webhook.secret.as_deref());
-        if let Some(missing) = wanted.iter().find(|name| !secrets.contains_key(**name)) {
-            return Err(Error::config(format!("the secret {missing:?} that the definition names was not given")));
-        }
-        if let Some(extra) = secrets.keys().find(|name| !wanted.contains(&name.as_str()) && hook != Some(name.as_str())) {
-            return Err(Error::config(format!("the definition names no secret {extra:?}")));
-        }
         let template = Template::parse(&definition.base_url).map_err(Error::config)?;
         let unknown =
             variables.keys().find(|name| !definition.variables.contains_key(*name) && !template.names().any(|known| known == *name));
@@ -114,43 +107,55 @@ impl CustomBuilder {
         all.extend(variables);
         let variables = resolve(&all).map_err(|(_, reason)| Error::config(reason))?;
         let base = base_url(&template, &variables)?;
+        let auth = definition.auth.chosen(&variables).map_err(Error::config)?.clone();
+        let (wanted, known) = (auth.secrets(), definition.auth.secrets());
+        let hook = definition.webhook.as_ref().and_then(|webhook| webhook.secret.as_deref());
+        if let Some(missing) = wanted.iter().find(|name| !secrets.contains_key(**name)) {
+            return Err(Error::config(format!("the secret {missing:?} that the definition names was not given")));
+        }
+        if let Some(extra) = secrets.keys().find(|name| !known.contains(&name.as_str()) && hook != Some(name.as_str())) {
+            return Err(Error::config(format!("the definition names no secret {extra:?}")));
+        }
 
         let key = format!("custom:{}:{}", definition.name, base.as_str());
-        let tokens: Arc<dyn TokenSource> = match &definition.auth {
-            AuthSpec::ApiKey { secret, .. } | AuthSpec::Bearer { secret } => fixed(secrets.get(secret)),
-            AuthSpec::Basic { secret, .. } => fixed(secret.as_ref().and_then(|name| secrets.get(name))),
-            AuthSpec::None => fixed(None),
+        let tokens: Vec<Arc<dyn TokenSource>> = match &auth {
+            AuthSpec::ApiKey { secret, .. } | AuthSpec::Bearer { secret } => vec![fixed(secrets.get(secret))],
+            AuthSpec::Basic { secret, .. } => vec![fixed(secret.as_ref().and_then(|name| secrets.get(name)))],
+            AuthSpec::Choose { .. } | AuthSpec::None => vec![fixed(None)],
+            AuthSpec::Pool { secrets: names, .. } => names.iter().map(|name| fixed(secrets.get(name))).collect(),
             AuthSpec::Jwt { .. } | AuthSpec::Oauth2 { .. } | AuthSpec::Session { .. } => {
-                let minter = definition.auth.signed().map(|spec| Minter::new(spec, &secrets, signer.as_ref())).transpose()?;
+                let minter = auth.signed().map(|spec| Minter::new(spec, &secrets, signer.as_ref())).transpose()?;
                 let (root, through) = (base.clone(), Arc::clone(&transport));
-                let exchange = DefinedExchange::new(&definition, &variables, &secrets, minter, root, through, host.clone())?;
-                match cache {
+                let exchange = DefinedExchange::new(&auth, &variables, &secrets, minter, root, through, host.clone())?;
+                vec![match cache {
                     Some(cache) => Arc::new(Renewable::new(Arc::new(exchange), cache, key, host.clone())),
                     None => Arc::new(Renewable::in_memory(Arc::new(exchange), key, host.clone())),
-                }
+                }]
             }
         };
-        let user = match &definition.auth {
-            AuthSpec::Basic { user, .. } => {
-                let names = Names { of: variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect() };
-                Some(Template::parse(user).map_err(Error::config)?.plain(&names).map_err(|name| missing(&name))?)
+        if let AuthSpec::Basic { user, password, .. } = &auth {
+            let names = Names { of: variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect() };
+            let names = names.with("secret", "");
+            for text in [Some(user), password.as_ref()].into_iter().flatten() {
+                Template::parse(text).map_err(Error::config)?.plain(&names).map_err(|name| missing(&name))?;
             }
-            _ => None,
-        };
+        }
         let capabilities = capabilities(&definition);
+        let keys = tokens.into_iter().map(|tokens| Key::new(tokens, &definition.rate)).collect();
         let webhook_secret = hook.and_then(|name| secrets.get(name)).cloned();
         Ok(Custom::new(Shared {
             definition,
             variables,
-            user,
+            auth,
             base,
             transport,
-            tokens,
+            keys,
+            turn: AtomicUsize::new(0),
             host,
             hooks,
             capabilities,
             webhook_secret,
-            usage: Mutex::default(),
+            described: Mutex::default(),
         }))
     }
 }
@@ -212,8 +217,8 @@ fn capabilities(definition: &Definition) -> Capabilities {
         every(&|entity| entity.version.as_ref().is_some_and(|version| version.etag || version.quoted || version.send.is_some()));
     can.delete = every(&|entity| entity.delete.is_some());
     can.upsert = every(&|entity| entity.upsert.is_some() || entity.client_id);
-    can.bulk = every(&|entity| entity.batch.is_some());
-    can.bulk_max_ops = entities.iter().filter_map(|entity| entity.batch.as_ref().map(|batch| batch.max)).min().unwrap_or(0);
+    can.bulk = every(&|entity| entity.all_batches().next().is_some());
+    can.bulk_max_ops = entities.iter().flat_map(|entity| entity.all_batches()).map(|batch| batch.max).min().unwrap_or(0);
     can.changes = every(&|entity| entity.changes.is_some());
     can.changes_with_deletes = every(&|entity| entity.changes.as_ref().is_some_and(|changes| changes.deletes || changes.removed.is_some()));
     let refers = |entity: &EntitySpec| entity.fields.values().any(|field| field.kind == ValueType::Reference);

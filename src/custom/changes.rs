@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::adapter::{ChangeFeed, Since};
-use crate::custom::codec;
 use crate::custom::connection::Custom;
 use crate::custom::definition::EntitySpec;
 use crate::custom::filter::{FilterTarget, Wire};
 use crate::custom::listing::{Listing, Place};
 use crate::custom::operation::{ChangesSpec, RemovedSpec, SearchOp};
+use crate::custom::paging::PageTarget;
 use crate::custom::pointer::plain;
 use crate::custom::wire::WireFormat;
 use crate::error::{Error, Result};
@@ -38,6 +38,9 @@ struct Position {
     /// The next page of this reading; none when it is at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
+    /// The size of its pages, where they had to become smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
     /// The list of deleted records is being read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
@@ -110,11 +113,21 @@ impl Custom {
         reading: &mut Reading,
     ) -> Result<()> {
         let entity = &feed.entity;
-        let format = op.format.or(spec.modified_format).unwrap_or_default();
+        let format = op.format.clone().or_else(|| spec.modified_format.clone()).unwrap_or_default();
         let position = &mut reading.position;
         let mut list = list.clone();
-        let (params, document) = self.since(spec, op, gone, &list, position.since, format)?;
+        let (params, document) = self.since(spec, op, gone, &list, position.since, &format)?;
         list.query.extend(op.query.clone());
+        if let (Some(name), Some(since)) = (&op.since_header, position.since) {
+            let from = if op.inclusive.unwrap_or(true) { since } else { since.checked_sub(format.step()).unwrap_or(since) };
+            list.headers.insert(name.clone(), plain(&format.write(from)).unwrap_or_default());
+            list.success.extend(list.success.is_empty().then_some([200, 203, 204, 206]).into_iter().flatten());
+            list.success.push(304);
+        }
+        let (params, members) = match op.target {
+            PageTarget::Query => (params, Vec::new()),
+            PageTarget::Body => (Vec::new(), params.into_iter().map(|(name, text)| (name, Value::String(text))).collect()),
+        };
         if let Some(records) = gone.and_then(|gone| gone.records.clone()) {
             list.records = Some(records);
         }
@@ -125,15 +138,17 @@ impl Custom {
             op: &list,
             path: gone.map(|gone| gone.path.as_str()).or(op.path.as_deref()),
             params,
+            members,
             document,
             page_size: None,
+            shrunk: position.size,
             place: position.place.take(),
         };
         let listed = self.list(listing).await?;
         let mut cache = ShapeCache::default();
         for value in listed.items {
             let change = match gone {
-                Some(gone) => self.gone(entity, spec, gone, &value, format)?,
+                Some(gone) => self.gone(entity, spec, gone, &value, &format)?,
                 None => {
                     let record = self.record(entity, spec, value, None, &mut cache)?;
                     if op.client_side && record.modified_at.zip(position.since).is_some_and(|(at, since)| at < since) {
@@ -150,6 +165,7 @@ impl Custom {
                 reading.changes.push(change);
             }
         }
+        position.size = listed.shrunk.filter(|_| listed.next.is_some());
         position.place = listed.next;
         Ok(())
     }
@@ -162,22 +178,22 @@ impl Custom {
         gone: Option<&RemovedSpec>,
         list: &SearchOp,
         since: Option<Timestamp>,
-        format: WireFormat,
+        format: &WireFormat,
     ) -> Result<Said> {
         let mut params: Vec<(String, String)> = Vec::new();
         let mut document = None;
-        let text = |at: Timestamp| plain(&codec::written(at, format)).unwrap_or_default();
+        let text = |at: Timestamp| plain(&format.write(at)).unwrap_or_default();
         if let Some(name) = &op.until {
             params.push((name.clone(), text(self.shared.host.now())));
         }
         let Some(since) = since else { return Ok((params, document)) };
-        let from = if op.inclusive.unwrap_or(true) { since } else { since.checked_sub(step(format)).unwrap_or(since) };
+        let from = if op.inclusive.unwrap_or(true) { since } else { since.checked_sub(format.step()).unwrap_or(since) };
         let own = gone.and_then(|gone| gone.since.as_ref());
         if let Some(name) = own.or_else(|| Some(&op.since).filter(|name| !name.is_empty())) {
             params.push((name.clone(), text(from)));
         } else if let Some(field) = &op.field {
             // A field the definition describes is encoded as it says, any other as the feed does.
-            let value = if spec.fields.contains_key(field) { Value::String(from.to_string()) } else { codec::written(from, format) };
+            let value = if spec.fields.contains_key(field) { Value::String(from.to_string()) } else { format.write(from) };
             let posts = list.method.as_deref().is_some_and(|method| !method.eq_ignore_ascii_case("GET"));
             let lowered = list.filter.lower(&Criteria::compare(field, Operator::Gte, value), &Bare(spec), posts)?;
             if lowered.residual.is_some() {
@@ -189,12 +205,12 @@ impl Custom {
         Ok((params, document))
     }
 
-    fn gone(&self, entity: &Entity, spec: &EntitySpec, gone: &RemovedSpec, value: &Value, format: WireFormat) -> Result<Change> {
+    fn gone(&self, entity: &Entity, spec: &EntitySpec, gone: &RemovedSpec, value: &Value, format: &WireFormat) -> Result<Change> {
         let ids = gone.id.clone().unwrap_or_else(|| spec.id_paths().into_owned());
         let id = ids.text(value).ok_or_else(|| Error::decode(format!("a deleted record has no id at {}", ids.told())))?;
         let mut change = Change::new(entity.clone(), RecordId::new(id), ChangeKind::Deleted);
         let at = gone.at.as_ref().or(spec.modified.as_ref()).and_then(|path| path.find(value));
-        change.at = at.and_then(|value| codec::read(value, format));
+        change.at = at.and_then(|value| format.read(value));
         change.event = change.at.map(|at| EventId::new(format!("{}@deleted {at}", change.id.as_str())));
         Ok(change)
     }
@@ -233,14 +249,5 @@ impl Wire for Bare<'_> {
 
     fn value(&self, field: &str, value: &Value) -> Result<Value> {
         if self.0.fields.contains_key(field) { self.0.value(field, value) } else { Ok(value.clone()) }
-    }
-}
-
-/// The smallest step of a form.
-fn step(format: WireFormat) -> Duration {
-    match format {
-        WireFormat::Date => Duration::from_secs(24 * 60 * 60),
-        WireFormat::EpochMilliseconds | WireFormat::Rfc3339 => Duration::from_millis(1),
-        WireFormat::EpochSeconds | WireFormat::Rfc3339Seconds | WireFormat::Sql => Duration::from_secs(1),
     }
 }

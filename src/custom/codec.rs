@@ -1,12 +1,11 @@
 //! The API's values and the host's.
 
-use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde_json::Value;
 
 use crate::custom::definition::{EntitySpec, FieldSpec, ValueType};
 use crate::custom::filter::Wire;
-use crate::custom::pointer::{at, plain, put};
+use crate::custom::pointer::{at, at_mut, plain, put, top};
 use crate::custom::wire::WireFormat;
 use crate::error::{Error, ErrorKind, FieldError, Result};
 use crate::model::{Entity, FieldType, Fields, parse_date, parse_datetime};
@@ -31,26 +30,48 @@ impl EntitySpec {
             let done = match path {
                 Some(path) => put(&mut body, path, wire),
                 // A bare name is a name, whatever characters it has.
-                None => body.as_object_mut().map(|members| drop(members.insert(name.to_owned(), wire))),
+                None => self.holder(&mut body).map(|members| drop(members.insert(name.to_owned(), wire))),
             };
+            let beside = spec.into_iter().flat_map(|spec| &spec.also);
+            let done = beside.fold(done, |done, (path, value)| done.and_then(|()| put(&mut body, path, value.clone())));
             done.ok_or_else(|| refused(entity, name, "another field stands where its object should be"))?;
         }
         Ok(body)
     }
 
+    /// The object that holds the fields of a body.
+    fn holder<'a>(&self, body: &'a mut Value) -> Option<&'a mut serde_json::Map<String, Value>> {
+        let Some(path) = &self.attributes else { return body.as_object_mut() };
+        if at(body, path).is_none() {
+            put(body, path, Value::Object(serde_json::Map::new()))?;
+        }
+        at_mut(body, path)?.as_object_mut()
+    }
+
     /// A record's members as the host's fields.
     pub(super) fn decode(&self, mut record: Value) -> Option<Value> {
         let mut moved = Vec::new();
+        let inside = self.attributes.as_deref().and_then(|path| at(&record, path));
         for (name, spec) in &self.fields {
             let path = spec.path.as_deref().unwrap_or(name);
-            if let Some(value) = at(&record, path) {
+            let within = if spec.path.is_some() { &record } else { inside.unwrap_or(&record) };
+            if let Some(value) = at(within, path) {
                 moved.push((name.clone(), path, spec.decode(value)));
             }
+        }
+        if let Some(path) = &self.attributes {
+            let id = self.id_paths().find(&record).cloned();
+            let mut members =
+                at_mut(&mut record, path).map(Value::take).filter(Value::is_object).unwrap_or_else(|| Value::Object(Default::default()));
+            if let (Some(id), Some(members)) = (id, members.as_object_mut()) {
+                members.entry(self.id_name()).or_insert(id);
+            }
+            record = members;
         }
         let members = record.as_object_mut()?;
         // An object whose parts were all moved out would only say them twice.
         for (name, path, _) in &moved {
-            let top = path.trim_start_matches('/').split(['/', '.']).next().unwrap_or(path);
+            let top = top(path);
             if top != name {
                 members.remove(top);
             }
@@ -81,6 +102,7 @@ impl Wire for EntitySpec {
             None if self.strict && field != self.id_name() => {
                 Err(Error::config(format!("the field {field} cannot be compared: the definition names no such field")))
             }
+            None if field == self.id_name() => Ok(plain(value).map_or_else(|| value.clone(), |id| self.id_value(&id))),
             None => Ok(value.clone()),
         }
     }
@@ -94,9 +116,7 @@ impl FieldSpec {
             ValueType::Boolean => FieldType::Boolean,
             ValueType::Date => FieldType::Date,
             ValueType::Datetime => {
-                let whole =
-                    matches!(self.format.unwrap_or_default(), WireFormat::Rfc3339Seconds | WireFormat::EpochSeconds | WireFormat::Sql);
-                FieldType::DateTime { whole_seconds: whole }
+                FieldType::DateTime { whole_seconds: self.format.as_ref().unwrap_or(&WireFormat::default()).whole_seconds() }
             }
             ValueType::Decimal | ValueType::DecimalText => FieldType::Decimal { scale: None },
             ValueType::Email => FieldType::Email,
@@ -130,17 +150,17 @@ impl FieldSpec {
             }
             ValueType::Date => {
                 let day = value.as_str().and_then(parse_date).ok_or("it is not a date")?;
-                match self.format {
+                match &self.format {
                     None | Some(WireFormat::Date) => Ok(Value::String(day.to_string())),
                     Some(format) => {
                         let midnight = Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).map_err(|_| "the date is out of range")?;
-                        Ok(written(midnight, format))
+                        Ok(format.write(midnight))
                     }
                 }
             }
             ValueType::Datetime => {
                 let instant = value.as_str().and_then(parse_datetime).ok_or("it is not a date with a time")?;
-                Ok(written(instant, self.format.unwrap_or_default()))
+                Ok(self.format.as_ref().unwrap_or(&WireFormat::default()).write(instant))
             }
             ValueType::DecimalText => plain(value).map(Value::String).ok_or("it is not a number"),
             ValueType::Integer | ValueType::Decimal => match value {
@@ -150,6 +170,10 @@ impl FieldSpec {
                 }
                 _ => Err("it is not a number"),
             },
+            ValueType::Reference if self.numeric => {
+                let number = plain(value).and_then(|text| text.parse::<i64>().ok());
+                number.map(Value::from).ok_or("it is not the number of a record")
+            }
             ValueType::Picklist => Ok(self.option(value)),
             ValueType::MultiPicklist => {
                 let items: Vec<Value> = match value {
@@ -200,15 +224,18 @@ impl FieldSpec {
                 Some([_, no]) if no == value => Value::Bool(false),
                 _ => value.clone(),
             },
-            ValueType::Date => match self.format {
+            ValueType::Date => match &self.format {
                 None | Some(WireFormat::Date) => value.clone(),
                 Some(format) => {
-                    read(value, format).map_or_else(|| value.clone(), |at| Value::String(Offset::UTC.to_datetime(at).date().to_string()))
+                    format.read(value).map_or_else(|| value.clone(), |at| Value::String(Offset::UTC.to_datetime(at).date().to_string()))
                 }
             },
-            ValueType::Datetime => {
-                read(value, self.format.unwrap_or_default()).map_or_else(|| value.clone(), |at| Value::String(at.to_string()))
-            }
+            ValueType::Datetime => self
+                .format
+                .as_ref()
+                .unwrap_or(&WireFormat::default())
+                .read(value)
+                .map_or_else(|| value.clone(), |at| Value::String(at.to_string())),
             ValueType::Picklist => self.label(value),
             ValueType::MultiPicklist => match (value, &self.join) {
                 (Value::String(text), Some(join)) if !join.is_empty() => {
@@ -219,32 +246,6 @@ impl FieldSpec {
             },
             _ => value.clone(),
         }
-    }
-}
-
-/// An instant in the API's form.
-pub(super) fn written(instant: Timestamp, format: WireFormat) -> Value {
-    match format {
-        WireFormat::Date => Value::String(Offset::UTC.to_datetime(instant).date().to_string()),
-        WireFormat::EpochMilliseconds => instant.as_millisecond().into(),
-        WireFormat::EpochSeconds => instant.as_second().into(),
-        WireFormat::Rfc3339 => Value::String(format!("{instant:.3}")),
-        WireFormat::Rfc3339Seconds => Value::String(format!("{instant:.0}")),
-        WireFormat::Sql => Value::String(Offset::UTC.to_datetime(instant).strftime("%Y-%m-%d %H:%M:%S").to_string()),
-    }
-}
-
-/// An instant out of the API's form.
-pub(super) fn read(value: &Value, format: WireFormat) -> Option<Timestamp> {
-    match (value, format) {
-        (_, WireFormat::EpochMilliseconds) => Timestamp::from_millisecond(plain(value)?.parse().ok()?).ok(),
-        (_, WireFormat::EpochSeconds) => {
-            let text = plain(value)?;
-            let whole = text.split('.').next()?;
-            Timestamp::from_second(whole.parse().ok()?).ok()
-        }
-        (Value::String(text), _) => parse_datetime(text).or_else(|| Offset::UTC.to_timestamp(parse_date(text)?.at(0, 0, 0, 0)).ok()),
-        _ => None,
     }
 }
 

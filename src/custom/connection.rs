@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 
-use crate::custom::codec;
 use crate::custom::definition::{Definition, EntitySpec};
-use crate::custom::dialect::{DefinedDialect, is_marked};
+use crate::custom::dialect::{DefinedDialect, accepts, is_marked};
 use crate::custom::shared::Shared;
-use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::custom::wire::WireFormat;
+use crate::document::suggest::did_you_mean;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Entity, FieldsSeed, Record, RecordId, ShapeCache, Version};
 use crate::rest::{Answer, Call, Client, Failure};
 
@@ -40,11 +42,14 @@ impl Custom {
         &self.shared.definition
     }
 
-    pub(super) fn client(&self, operation: &'static str) -> Client<DefinedDialect> {
+    /// The client of one of the keys.
+    pub(super) fn client(&self, operation: &'static str, key: usize, success: &[u16]) -> Result<Client<DefinedDialect>> {
         let shared = &self.shared;
-        let dialect = DefinedDialect { shared: Arc::clone(shared), operation };
-        let client = Client::new(Arc::clone(&shared.transport), Arc::clone(&shared.tokens), dialect, Some(shared.base.clone()));
-        client.body_limit(shared.definition.max_body.unwrap_or(crate::rest::DEFAULT_BODY_LIMIT))
+        let dialect = DefinedDialect { shared: Arc::clone(shared), operation, key, success: success.to_vec() };
+        let tokens = shared.keys.get(key).map(|key| Arc::clone(&key.tokens));
+        let tokens = tokens.ok_or_else(|| Error::internal("a key that is not there"))?;
+        let client = Client::new(Arc::clone(&shared.transport), tokens, dialect, Some(shared.base.clone()));
+        Ok(client.body_limit(shared.definition.max_body.unwrap_or(crate::rest::DEFAULT_BODY_LIMIT)))
     }
 
     /// Sends a request of the host's own making, with the connection's credentials; the path stands upon the base URL.
@@ -52,28 +57,57 @@ impl Custom {
     /// # Errors
     /// As the definition's rules say.
     pub async fn call(&self, call: &Call) -> Result<Answer> {
-        self.send(call).await
+        self.send(call, &[]).await
     }
 
-    pub(super) async fn send(&self, call: &Call) -> Result<Answer> {
-        let now = self.shared.host.monotonic();
-        if let Some(wait) = self.shared.pause_left(now) {
-            let error = Error::new(ErrorKind::RateLimited, "the API asked for a pause that is not over").retrying(Retry::After(wait));
-            return Err(error.during(call.operation));
+    /// Sends `call`; the statuses in `success` mean success (none: every 2xx). With a pool of keys one that is refused as too busy
+    /// rests, and the next one sends: at most one request for each key.
+    pub(super) async fn send(&self, call: &Call, success: &[u16]) -> Result<Answer> {
+        let mut tried = Vec::new();
+        let mut busy: Option<Error> = None;
+        loop {
+            let now = self.shared.host.monotonic();
+            let key = match (self.shared.take(call, now, &tried), busy) {
+                (Ok(key), _) => key,
+                (Err(_), Some(error)) => return Err(error),
+                (Err(error), None) => return Err(error.during(call.operation)),
+            };
+            let error = match self.send_by(call, success, key).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let too_busy = matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::QuotaExhausted) && !error.may_have_applied();
+            if !too_busy || self.shared.keys.len() < 2 {
+                return Err(error);
+            }
+            let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
+            if let Some(key) = self.shared.keys.get(key) {
+                key.pause_until(now.saturating_add(wait));
+            }
+            tried.push(key);
+            busy = Some(error);
         }
-        let client = self.client(call.operation);
+    }
+
+    async fn send_by(&self, call: &Call, success: &[u16], key: usize) -> Result<Answer> {
+        let client = self.client(call.operation, key, success)?;
         let answer = client.send(call).await?;
         let failure = Failure { status: answer.status(), headers: answer.headers(), body: answer.bytes() };
-        match client.dialect().hidden_failure(failure) {
-            Some(error) => Err(error.with_status(answer.status()).during(call.operation)),
-            None => Ok(answer),
+        if let Some(error) = client.dialect().hidden_failure(failure) {
+            return Err(error.with_status(answer.status()).during(call.operation));
         }
+        if answer.status().is_success() && !accepts(answer.status(), success) {
+            let text = format!("the API answered {}, which the definition does not count as success", answer.status().as_u16());
+            let error = Error::decode(text).with_status(answer.status()).during(call.operation);
+            return Err(if call.write { error.ambiguous() } else { error });
+        }
+        Ok(answer)
     }
 
     pub(super) fn spec(&self, entity: &Entity) -> Result<&EntitySpec> {
         let definition = &self.shared.definition;
         definition.entity(entity.as_str()).ok_or_else(|| {
-            let help = crate::mapping::suggest::did_you_mean(entity.as_str(), definition.entities.keys().map(String::as_str));
+            let help = did_you_mean(entity.as_str(), definition.entities.keys().map(String::as_str));
             Error::config(format!("the definition has no such entity{}", help.map_or_else(String::new, |help| format!("; {help}"))))
                 .on(entity)
         })
@@ -102,8 +136,9 @@ impl Custom {
                 header.or_else(|| version.path.as_ref().and_then(|path| path.text(&value)))
             }
         };
-        let format = spec.modified_format.unwrap_or_default();
-        let modified = spec.modified.as_ref().and_then(|path| path.find(&value)).and_then(|value| codec::read(value, format));
+        let usual = WireFormat::default();
+        let format = spec.modified_format.as_ref().unwrap_or(&usual);
+        let modified = spec.modified.as_ref().and_then(|path| path.find(&value)).and_then(|value| format.read(value));
         let deleted = spec.deleted.as_ref().is_some_and(|mark| is_marked(&value, &mark.path, mark.equals.as_ref()));
         let decoded = spec.decode(value).ok_or_else(|| Error::decode("a record is not an object").on(entity))?;
         let fields = FieldsSeed { cache }.deserialize(decoded).map_err(|_| Error::decode("a record is not an object").on(entity))?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::custom::auth::AuthSpec;
+use crate::custom::limits::RateSpec;
 use crate::custom::operation::{BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, WriteOp};
 use crate::custom::pointer::Paths;
 use crate::custom::relation::RelatedSpec;
@@ -49,7 +50,7 @@ pub struct Definition {
     /// Where an error's own words stand.
     #[serde(default)]
     pub error_body: ErrorBody,
-    /// Where the allowance stands.
+    /// How often the API may be called, and where it says so.
     #[serde(default)]
     pub rate: RateSpec,
     /// What holds for every entity, unless it says otherwise. Maps are merged key by key.
@@ -107,6 +108,8 @@ pub struct EntitySpec {
     pub modified_format: Option<WireFormat>,
     /// What marks a record as deleted.
     pub deleted: Option<TombstoneSpec>,
+    /// What ids are. Default: text.
+    pub id_type: IdType,
     /// Fields that identify a record and may be the key of an upsert.
     pub keys: Vec<String>,
     /// Records are made under an id of the host's choice: `upsert` by the id field is a PUT.
@@ -117,6 +120,12 @@ pub struct EntitySpec {
     pub records: Option<Paths>,
     /// The member of a request's body the record stands in, e.g. `data`. Default: the body itself.
     pub wrap: Option<String>,
+    /// The member of a record that holds its fields, e.g. `attributes` or `fields`; the id and fields with a path of their own
+    /// stand beside it. Default: the record itself.
+    pub attributes: Option<String>,
+    /// Members every written record has, by path, as templates with `{entity}` and `{id}`: `{type: contacts, id: "{id}"}`. One with
+    /// `{id}` is left out of a create.
+    pub always: BTreeMap<String, Value>,
     /// How bodies are written. Default: JSON.
     pub encoding: BodyEncoding,
     /// What is known of fields; others go through as they are.
@@ -140,10 +149,27 @@ pub struct EntitySpec {
     pub delete: Option<WriteOp>,
     /// Several writes in one request.
     pub batch: Option<BatchSpec>,
+    /// Further ones, for APIs with a path per kind of write. The first that takes a write carries it.
+    pub batches: Vec<BatchSpec>,
+    /// How many requests of one `bulk` may be under way at once; two writes of one record never are. Default: 4.
+    pub concurrency: Option<usize>,
     /// What changed since.
     pub changes: Option<ChangesSpec>,
     /// The entity's fields, asked from the API.
     pub schema: Option<SchemaSpec>,
+}
+
+/// What ids are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IdType {
+    /// A number: written as one where a template or a condition holds nothing but an id.
+    Integer,
+    /// A text.
+    #[default]
+    Text,
 }
 
 /// Where a record has its version.
@@ -181,8 +207,10 @@ pub struct TombstoneSpec {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FieldSpec {
-    /// Where it stands in a record, if not under its name: `address.city`, `custom_fields/x`.
+    /// Where it stands in a record, if not under its name: `address.city`, `emails.0.address`, `custom[id=12].value`.
     pub path: Option<String>,
+    /// What is written beside it, by path: `{emails.0.kind: work}`.
+    pub also: BTreeMap<String, Value>,
     /// What its values mean.
     #[serde(rename = "type")]
     pub kind: ValueType,
@@ -208,6 +236,8 @@ pub struct FieldSpec {
     pub clear: Option<Value>,
     /// The entities a reference may point to.
     pub references: Vec<String>,
+    /// A reference is written as a number.
+    pub numeric: bool,
 }
 
 /// What values mean.
@@ -311,6 +341,9 @@ pub enum ErrorClass {
     Duplicate,
     /// The record does not exist.
     NotFound,
+    /// The page of a list is too large: it is asked for again with half of its size, down to one record, and the rest of the list
+    /// is read by the smaller size. A 413 means it without a rule.
+    PageTooLarge,
     /// This user may not.
     Permission,
     /// The day's allowance is spent.
@@ -373,29 +406,6 @@ pub struct FieldErrors {
     pub code: Option<Paths>,
 }
 
-/// Where the allowance stands in the headers of answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RateSpec {
-    /// The header with the allowance of a window.
-    pub limit: Option<String>,
-    /// The header with what is left of it.
-    pub remaining: Option<String>,
-    /// How long a window lasts, in seconds.
-    pub window: Option<u64>,
-    /// The header that says when the window ends: seconds from now, an HTTP date, or seconds since 1970. When nothing is left,
-    /// no request is sent before it.
-    pub reset: Option<String>,
-    /// A header that asks for a pause of so many seconds although the request was answered.
-    pub backoff: Option<String>,
-    /// The header with the wait of a refused request. Default: `Retry-After`.
-    pub retry_after: Option<String>,
-    /// The same in thousandths of seconds.
-    pub retry_after_milliseconds: bool,
-}
-
 /// The fields of an entity, asked from the API.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -404,6 +414,9 @@ pub struct RateSpec {
 pub struct SchemaSpec {
     /// The path, with `{entity}`.
     pub path: String,
+    /// For how many seconds a description is kept before it is asked for again. Default: 0, not at all.
+    #[serde(default)]
+    pub cache: u64,
     /// The list of fields, or an object whose keys are their names.
     #[serde(default)]
     pub fields: Paths,
@@ -445,12 +458,18 @@ pub struct SchemaSpec {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct WebhookSpec {
-    /// The name of the secret: the HMAC key, the value of the header, or the password of `user`.
+    /// The name of the secret: the HMAC key, the value of the header, of the query parameter or of the step of the path, or the
+    /// password of `user`.
     pub secret: Option<String>,
     /// The header with the signature, or with the secret itself.
     pub header: Option<String>,
-    /// `hmac` (default), `timestamped` (`t=…,v1=…`), `standard` (Standard Webhooks), `header`, `basic`.
+    /// `hmac` (default), `timestamped` (`t=…,v1=…`), `standard` (Standard Webhooks), `header`, `basic`, `path`, `query`.
     pub style: Option<String>,
+    /// The path the sender calls, for `path`, with `{secret}` as one of its steps and `*` for steps that may be anything:
+    /// `/hooks/{secret}`. It is compared with the end of the URL's path. Default: `/{secret}`.
+    pub path: Option<String>,
+    /// The query parameter with the secret, for `query`.
+    pub param: Option<String>,
     /// The user of `basic`.
     pub user: Option<String>,
     /// What stands before the signature, e.g. `sha256=`.
@@ -474,6 +493,17 @@ impl Definition {
 }
 
 impl EntitySpec {
+    /// Every batch.
+    pub(super) fn all_batches(&self) -> impl Iterator<Item = &BatchSpec> {
+        self.batch.iter().chain(&self.batches)
+    }
+
+    /// An id as it stands in JSON.
+    pub(super) fn id_value(&self, id: &str) -> Value {
+        let number = || id.parse::<i64>().ok().filter(|_| self.id_type == IdType::Integer);
+        number().map_or_else(|| id.into(), Value::from)
+    }
+
     pub(super) fn id_paths(&self) -> std::borrow::Cow<'_, Paths> {
         self.id.as_ref().map_or_else(|| std::borrow::Cow::Owned(Paths::from("id")), std::borrow::Cow::Borrowed)
     }

@@ -17,6 +17,7 @@ use crate::custom::auth::AuthSpec;
 use crate::custom::definition::{ErrorClass, ErrorRule, StatusMatch, Wait};
 use crate::custom::pointer::{Paths, at, plain};
 use crate::custom::shared::Shared;
+use crate::custom::template::Template;
 use crate::error::{Error, ErrorKind, FieldError, Result, Retry};
 use crate::model::RecordId;
 use crate::rest::{Dialect, Failure};
@@ -26,6 +27,20 @@ use crate::rest::{Dialect, Failure};
 pub(super) struct DefinedDialect {
     pub(super) shared: Arc<Shared>,
     pub(super) operation: &'static str,
+    /// The key that sends.
+    pub(super) key: usize,
+    /// The statuses that mean success; none: every 2xx.
+    pub(super) success: Vec<u16>,
+}
+
+/// The mark of an error that a smaller page may cure.
+#[derive(Debug, thiserror::Error)]
+#[error("the page is too large")]
+struct TooLarge;
+
+/// True if a smaller page may cure `error`.
+pub(super) fn is_too_large(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<TooLarge>())
 }
 
 /// No CRM's sentence is longer, and a page of HTML is none.
@@ -68,6 +83,9 @@ impl DefinedDialect {
         if let Some(error) = self.shared.hooks.classify(self.operation, failure) {
             return Some(error);
         }
+        if self.counts_as_success(failure.status) {
+            return None;
+        }
         if self.shared.definition.errors.iter().all(|rule| rule.status.is_empty()) {
             return None;
         }
@@ -76,16 +94,22 @@ impl DefinedDialect {
         (rule.class != ErrorClass::Success).then(|| self.error(rule.class, Some(rule), failure, body.as_ref()))
     }
 
+    /// True for a status beyond 2xx that the operation calls a success.
+    fn counts_as_success(&self, status: StatusCode) -> bool {
+        !status.is_success() && self.success.contains(&status.as_u16())
+    }
+
     /// What the status says by itself.
     fn usual(&self, failure: Failure<'_>) -> ErrorClass {
         match failure.status.as_u16() {
-            401 if self.shared.definition.auth.renewable() => ErrorClass::Expired,
+            401 if self.shared.auth.renewable() => ErrorClass::Expired,
             401 => ErrorClass::Authentication,
             402 | 403 => ErrorClass::Permission,
             404 | 410 => ErrorClass::NotFound,
             409 if self.operation == "create" => ErrorClass::Duplicate,
             409 | 412 | 428 => ErrorClass::Conflict,
             400 | 422 => ErrorClass::Validation,
+            413 if matches!(self.operation, "search" | "changes") => ErrorClass::PageTooLarge,
             429 => ErrorClass::RateLimited,
             408 | 423 | 425 | 500..=599 => ErrorClass::Transient,
             _ => ErrorClass::Configuration,
@@ -109,6 +133,7 @@ impl DefinedDialect {
             ErrorClass::Duplicate => "the record exists already",
             ErrorClass::Expired => "the token has expired",
             ErrorClass::NotFound => "there is no such record",
+            ErrorClass::PageTooLarge => "the page of the list is too large",
             ErrorClass::Permission => "this user may not do that",
             ErrorClass::Quota => "the allowance is spent",
             ErrorClass::RateLimited => "too many requests just now",
@@ -130,6 +155,7 @@ impl DefinedDialect {
             ErrorClass::Conflict => ErrorKind::Conflict,
             ErrorClass::Duplicate => ErrorKind::Duplicate,
             ErrorClass::NotFound => ErrorKind::NotFound,
+            ErrorClass::PageTooLarge => ErrorKind::Unavailable,
             ErrorClass::Permission => ErrorKind::Permission,
             ErrorClass::Quota => ErrorKind::QuotaExhausted,
             ErrorClass::RateLimited => ErrorKind::RateLimited,
@@ -138,13 +164,16 @@ impl DefinedDialect {
             ErrorClass::Validation => ErrorKind::Validation,
         };
         let retry = match class {
-            ErrorClass::RateLimited | ErrorClass::Transient | ErrorClass::Quota => {
+            ErrorClass::PageTooLarge | ErrorClass::RateLimited | ErrorClass::Transient | ErrorClass::Quota => {
                 self.wait(rule, failure, body).map_or(Retry::Backoff, Retry::After)
             }
             ErrorClass::Expired => Retry::Reauthenticate,
             _ => Retry::Never,
         };
         let mut error = Error::new(kind, message).retrying(retry);
+        if class == ErrorClass::PageTooLarge {
+            error = error.with_source(TooLarge);
+        }
         if let Some(code) = code {
             error = error.with_code(code);
         }
@@ -216,31 +245,35 @@ impl Dialect for DefinedDialect {
     fn session_expired(&self, failure: Failure<'_>) -> bool {
         let body = serde_json::from_slice(failure.body).ok();
         let class = self.rule(failure, body.as_ref()).map_or_else(|| self.usual(failure), |rule| rule.class);
-        class == ErrorClass::Expired && self.shared.definition.auth.renewable()
+        class == ErrorClass::Expired && self.shared.auth.renewable()
     }
 
     fn tolerates(&self, failure: Failure<'_>) -> bool {
+        if self.counts_as_success(failure.status) {
+            return true;
+        }
         let body = serde_json::from_slice(failure.body).ok();
         self.rule(failure, body.as_ref()).is_some_and(|rule| rule.class == ErrorClass::Success)
     }
 
     fn observe(&self, headers: &HeaderMap) {
         let rate = &self.shared.definition.rate;
+        let Some(key) = self.shared.keys.get(self.key) else { return };
         let number = |name: &Option<String>| -> Option<u64> { headers.get(name.as_deref()?)?.to_str().ok()?.trim().parse().ok() };
         if let (Some(limit), Some(left)) = (number(&rate.limit), number(&rate.remaining)) {
             let mut window = QuotaWindow::new("requests", limit.saturating_sub(left), limit);
             window.window = rate.window.map(Duration::from_secs);
-            self.shared.observed(window);
+            key.observed(window);
         }
         let reset = rate.reset.as_deref().and_then(|name| headers.get(name)?.to_str().ok());
         if let (Some(0), Some(text)) = (number(&rate.remaining), reset)
             && let Some(wait) = delay(text, false, self.shared.host.now())
         {
-            self.shared.pause_until(self.shared.host.monotonic().saturating_add(wait.min(Duration::from_secs(3600))));
+            key.pause_until(self.shared.host.monotonic().saturating_add(wait.min(Duration::from_secs(3600))));
         }
         if let Some(seconds) = number(&rate.backoff) {
             let until = self.shared.host.monotonic().saturating_add(Duration::from_secs(seconds.min(3600)));
-            self.shared.pause_until(until);
+            key.pause_until(until);
         }
     }
 
@@ -249,11 +282,17 @@ impl Dialect for DefinedDialect {
             return Ok(());
         }
         let secret = token.secret().expose_secret();
-        let (name, text) = match &self.shared.definition.auth {
+        let (name, text) = match &self.shared.auth {
             AuthSpec::None => return Ok(()),
-            AuthSpec::Basic { .. } => {
-                let user = self.shared.user.as_deref().unwrap_or_default();
-                (AUTHORIZATION, format!("Basic {}", STANDARD.encode(format!("{user}:{secret}"))))
+            AuthSpec::Basic { user, password, .. } => {
+                let names = self.shared.names().with("secret", secret);
+                let text = |template: &str| -> Result<String> {
+                    let unset = |name: String| Error::config(format!("the variable {name:?} is not set"));
+                    Template::parse(template).map_err(Error::config)?.plain(&names).map_err(unset)
+                };
+                let key_is_user = Template::parse(user).is_ok_and(|user| user.names().any(|name| name == "secret"));
+                let password = text(password.as_deref().unwrap_or(if key_is_user { "" } else { "{secret}" }))?;
+                (AUTHORIZATION, format!("Basic {}", STANDARD.encode(format!("{}:{password}", text(user)?))))
             }
             other => match other.inject() {
                 Some(inject) if inject.header.is_none() => return Ok(()),
@@ -275,7 +314,7 @@ impl Dialect for DefinedDialect {
     }
 
     fn query_credential(&self, token: &AccessToken) -> Option<(String, String)> {
-        let name = self.shared.definition.auth.inject()?.query?;
+        let name = self.shared.auth.inject()?.query?;
         Some((name, token.secret().expose_secret().to_owned()))
     }
 }

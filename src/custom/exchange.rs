@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -19,7 +19,6 @@ use url::form_urlencoded::Serializer;
 
 use crate::auth::{Exchange, StoredToken};
 use crate::custom::auth::{AuthSpec, Expiry, Placement, TokenAnswer, TokenGrant, TokenRequest};
-use crate::custom::definition::Definition;
 use crate::custom::filter::said;
 use crate::custom::jwt::Minter;
 use crate::custom::operation::BodyEncoding;
@@ -27,7 +26,7 @@ use crate::custom::pointer::plain;
 use crate::custom::template::{Names, Template, fill};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
-use crate::http::{HttpError, HttpTransport};
+use crate::http::{HttpError, HttpTransport, retry_after};
 use crate::model::parse_datetime;
 
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -52,7 +51,7 @@ impl fmt::Debug for DefinedExchange {
 
 impl DefinedExchange {
     pub(super) fn new(
-        definition: &Definition,
+        auth: &AuthSpec,
         variables: &BTreeMap<String, String>,
         secrets: &BTreeMap<String, SecretString>,
         minter: Option<Minter>,
@@ -60,7 +59,7 @@ impl DefinedExchange {
         transport: Arc<dyn HttpTransport>,
         host: Host,
     ) -> Result<Self> {
-        let (auth, variables, secrets) = (definition.auth.clone(), variables.clone(), secrets.clone());
+        let (auth, variables, secrets) = (auth.clone(), variables.clone(), secrets.clone());
         let exchange = Self { auth, variables, secrets, minter, base, transport, host };
         if let AuthSpec::Oauth2 { token_url, .. } = &exchange.auth {
             exchange.token_url(token_url)?;
@@ -278,8 +277,7 @@ impl Exchange for DefinedExchange {
 }
 
 fn hint(headers: &HeaderMap) -> Retry {
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)))
+    retry_after(headers).map_or(Retry::Backoff, Retry::After)
 }
 
 fn expiry(answer: &TokenAnswer, value: &Value, now: Timestamp) -> Option<Timestamp> {

@@ -32,6 +32,8 @@ pub struct FilterSpec {
     pub operators: BTreeMap<OperatorName, Value>,
     /// How parts are tied by AND. `params` always can.
     pub and: Option<Combine>,
+    /// The whole document of a `json` filter, with `{parts}`: the list of what is tied by AND, also if there is only one.
+    pub document: Option<Value>,
     /// How parts are tied by OR.
     pub or: Option<Combine>,
     /// How a part is turned around: a template with `{part}`.
@@ -125,7 +127,8 @@ pub enum OperatorName {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Combine {
-    /// `json`: the word `merge` lays the parts over each other in one object; `query`: the text between them, e.g. ` AND `.
+    /// `json`: the word `merge` lays the parts over each other in one object; `query`: the text between them, e.g. ` AND `, or a
+    /// function of them, e.g. `AND({parts})`.
     Word(String),
     /// `json`: a template with `{parts}`, e.g. `{"$and": "{parts}"}`.
     Template(Value),
@@ -205,6 +208,13 @@ impl FilterSpec {
             FilterStyle::Json => {
                 let mut said: Vec<Value> = Vec::new();
                 for part in parts {
+                    if self.document.is_some() {
+                        match self.json(part, wire)? {
+                            Some(piece) => said.push(piece),
+                            None => rest.push(part.clone()),
+                        }
+                        continue;
+                    }
                     let Some(piece) = self.json(part, wire)?.filter(|_| said.is_empty() || self.and.is_some()) else {
                         rest.push(part.clone());
                         continue;
@@ -218,7 +228,12 @@ impl FilterSpec {
                         Err(error) => return Err(error),
                     }
                 }
-                if let Some(document) = self.tie(said, self.and.as_ref())? {
+                if let Some(template) = &self.document {
+                    if !said.is_empty() {
+                        let document = filled(template, &Names::default(), &[("parts", &Value::Array(said))])?;
+                        lowered.document = Some((self.target(post), document));
+                    }
+                } else if let Some(document) = self.tie(said, self.and.as_ref())? {
                     lowered.document = Some((self.target(post), document));
                 }
             }
@@ -231,7 +246,7 @@ impl FilterSpec {
                     }
                 }
                 if !said.is_empty() {
-                    let text = said.join(word(self.and.as_ref()).unwrap_or(" "));
+                    let text = joined(&said, word(self.and.as_ref()).unwrap_or(" "));
                     lowered.document = Some((self.target(post), Value::String(text)));
                 }
             }
@@ -350,7 +365,7 @@ impl FilterSpec {
         let tied = |parts: &[Criteria], how: &Option<Combine>| -> Result<Option<String>> {
             let Some(between) = word(how.as_ref()) else { return Ok(None) };
             let pieces: Option<Vec<String>> = parts.iter().map(|part| self.text(part, wire)).collect::<Result<_>>()?;
-            Ok(pieces.map(|pieces| format!("({})", pieces.join(between))))
+            Ok(pieces.map(|pieces| grouped(&pieces, between)))
         };
         match part {
             Criteria::All(parts) if !parts.is_empty() => return tied(parts, &self.and),
@@ -375,7 +390,7 @@ impl FilterSpec {
             // A list is said as alternatives, each by the template of the operator.
             let Some(between) = word(self.or.as_ref()) else { return Ok(None) };
             let pieces = clause.values.iter().map(render);
-            return Ok(Some(format!("({})", pieces.collect::<Result<Vec<_>>>()?.join(between))));
+            return Ok(Some(grouped(&pieces.collect::<Result<Vec<_>>>()?, between)));
         }
         render(clause.values.first().unwrap_or(&Value::Null)).map(Some)
     }
@@ -417,7 +432,11 @@ impl FilterSpec {
             let values = text.match_indices("{value}").all(|(at, _)| {
                 // `"{value}"` and `"%{value}%"`: an odd number of one quote stands before it.
                 let before = text.get(..at).unwrap_or_default();
-                ['"', '\''].into_iter().any(|quote| before.matches(quote).count() % 2 == 1 && escapes.contains(quote))
+                let quoted = ['"', '\''].into_iter().any(|quote| before.matches(quote).count() % 2 == 1 && escapes.contains(quote));
+                // `({field}:equals:{value})`: what ends the value is escaped inside of it, and so is what escapes.
+                let end = text.get(at + "{value}".len()..).and_then(|after| after.chars().next());
+                let with = self.escape_with.as_deref().unwrap_or("\\");
+                quoted || (end.is_some_and(|end| escapes.contains(end)) && with.chars().all(|c| escapes.contains(c)))
             });
             let literals = !text.contains("{literal}") || quote.chars().all(|quote| escapes.contains(quote));
             values && literals
@@ -455,6 +474,21 @@ fn clause(part: &Criteria) -> Option<Clause<'_>> {
         },
         _ => None,
     }
+}
+
+/// Parts with a text between them, or as a function of them.
+fn joined(pieces: &[String], between: &str) -> String {
+    match (pieces, between.split_once("{parts}")) {
+        ([one], _) => one.clone(),
+        (pieces, Some((before, after))) => format!("{before}{}{after}", pieces.join(",")),
+        (pieces, None) => pieces.join(between),
+    }
+}
+
+/// The same, in parentheses where it has none of its own.
+fn grouped(pieces: &[String], between: &str) -> String {
+    let text = joined(pieces, between);
+    if between.contains("{parts}") { text } else { format!("({text})") }
 }
 
 fn word(how: Option<&Combine>) -> Option<&str> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::custom::connection::Custom;
 use crate::custom::definition::EntitySpec;
+use crate::custom::dialect::is_too_large;
 use crate::custom::filter::FilterTarget;
 use crate::custom::operation::SearchOp;
 use crate::custom::paging::{NextFrom, PageTarget, Paging, content_range, link};
@@ -38,6 +39,8 @@ pub(super) struct Listed {
     pub(super) items: Vec<Value>,
     pub(super) next: Option<Place>,
     pub(super) total: Option<u64>,
+    /// The size of its pages, if they had to become smaller than was asked for.
+    pub(super) shrunk: Option<u32>,
 }
 
 /// What is asked for.
@@ -48,29 +51,57 @@ pub(super) struct Listing<'a> {
     pub(super) op: &'a SearchOp,
     pub(super) path: Option<&'a str>,
     pub(super) params: Vec<(String, String)>,
+    /// Members of the body, by path.
+    pub(super) members: Vec<(String, Value)>,
     pub(super) document: Option<(FilterTarget, Value)>,
     pub(super) page_size: Option<u32>,
+    /// The size the pages before had to be.
+    pub(super) shrunk: Option<u32>,
     pub(super) place: Option<Place>,
 }
 
 impl Custom {
-    pub(super) async fn list(&self, listing: Listing<'_>) -> Result<Listed> {
-        let (op, place) = (listing.op, listing.place.clone());
-        let size = match (op.paging.size(), listing.page_size) {
+    /// One page. Where the API calls it too large it is asked for again by halves, at most once for each.
+    pub(super) async fn list(&self, mut listing: Listing<'_>) -> Result<Listed> {
+        let paging = &listing.op.paging;
+        let wished = match (paging.size(), listing.page_size) {
             (Some(own), Some(wish)) => Some(own.min(wish.max(1))),
             (own, wish) => own.or(wish),
         };
+        loop {
+            let size = listing.shrunk.or(wished);
+            let error = match self.list_once(&listing, size).await {
+                Ok(mut listed) => {
+                    listed.shrunk = listing.shrunk;
+                    return Ok(listed);
+                }
+                Err(error) => error,
+            };
+            let smaller = size.filter(|_| is_too_large(&error)).and_then(|size| Some((size, paging.smaller(size)?)));
+            let Some((size, smaller)) = smaller else { return Err(error) };
+            if let (Paging::PageNumber { first, .. }, Some(Place::Number(number))) = (paging, &mut listing.place) {
+                *number = first.saturating_add(number.saturating_sub(*first).saturating_mul(u64::from(size / smaller)));
+            }
+            listing.shrunk = Some(smaller);
+        }
+    }
+
+    async fn list_once(&self, listing: &Listing<'_>, size: Option<u32>) -> Result<Listed> {
+        let (op, place) = (listing.op, listing.place.clone());
         let call = match &place {
             Some(Place::Link(path)) => {
                 let names = self.shared.names().with("entity", listing.entity.as_str());
-                self.shared.follow(listing.operation, path, &op.headers, &names)?
+                let path = resized(path, &op.paging, listing.shrunk);
+                self.shared.follow(listing.operation, &path, &op.headers, &names)?
             }
-            _ => self.page_call(&listing, size)?,
+            _ => self.page_call(listing, size)?,
         };
         let call = if matches!(op.paging, Paging::Range { .. }) { call.accept(StatusCode::RANGE_NOT_SATISFIABLE) } else { call };
-        let answer = self.send(&call).await?;
-        if matches!(op.paging, Paging::Range { .. }) && answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Ok(Listed { items: Vec::new(), next: None, total: None });
+        let answer = self.send(&call, &op.success).await?;
+        let beyond = matches!(op.paging, Paging::Range { .. }) && answer.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+        let nothing = matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if beyond || (nothing && answer.bytes().trim_ascii().is_empty()) {
+            return Ok(Listed { items: Vec::new(), next: None, total: None, shrunk: None });
         }
         let mut body: Value = answer.json()?;
         let total = op.total.as_ref().and_then(|path| path.number(&body)).or_else(|| {
@@ -82,7 +113,7 @@ impl Custom {
         let items = take_items(&mut body, &paths)?;
         let next = match next {
             Some(next) => next,
-            None => self.next_place(&listing, &answer, &body, &items, size, total).await?,
+            None => self.next_place(listing, &answer, &body, &items, size, total).await?,
         };
         if next.is_some() && next == place {
             return Err(Error::decode("the API names the same page again as the next one; the list was not read to its end"));
@@ -94,7 +125,7 @@ impl Custom {
                 items.iter().map(|entry| path.find(entry).cloned().ok_or_else(missing)).collect::<Result<_>>()?
             }
         };
-        Ok(Listed { items, next, total })
+        Ok(Listed { items, next, total, shrunk: None })
     }
 
     fn page_call(&self, listing: &Listing<'_>, size: Option<u32>) -> Result<Call> {
@@ -119,6 +150,7 @@ impl Custom {
             Paging::Cursor { param, target, size_param, .. } | Paging::Keyset { param, target, size_param, .. } => {
                 match &listing.place {
                     Some(Place::Token(token) | Place::Key(token)) => add(*target, param, token.as_str().into())?,
+                    Some(Place::Number(number)) => add(*target, param, (*number).into())?,
                     Some(_) => return Err(Error::config("the cursor belongs to another query")),
                     None => {}
                 }
@@ -148,6 +180,10 @@ impl Custom {
                 let to = from.saturating_add(u64::from(size.unwrap_or(*own))).saturating_sub(1);
                 range = Some(format!("{unit}={from}-{to}"));
             }
+        }
+        for (path, value) in &listing.members {
+            let blocked = || Error::config(format!("the body has something else where {path:?} goes"));
+            put(body.get_or_insert(Value::Null), path, value.clone()).ok_or_else(blocked)?;
         }
         match &listing.document {
             None => {}
@@ -213,12 +249,18 @@ impl Custom {
         // A member that is named and absent means "no more" to some APIs and nothing to others: it decides only where it is.
         Ok(match &listing.op.paging {
             Paging::None => None,
-            Paging::Cursor { next, has_more, .. } => {
-                let token = self.named(next, answer, body).filter(|_| more(has_more) != Some(false));
-                token.map(Place::Token)
+            Paging::Cursor { next, has_more, last, .. } => {
+                let ends = |token: &String| last.as_ref().and_then(plain).as_ref() == Some(token);
+                let token = self.named(next, answer, body).filter(|token| more(has_more) != Some(false) && !ends(token));
+                // A number goes back as one.
+                let number = match next {
+                    NextFrom::Path(path) => path.find(body).and_then(Value::as_u64),
+                    _ => None,
+                };
+                token.map(|token| number.map_or(Place::Token(token), Place::Number))
             }
             Paging::NextLink { next, .. } => match self.named(next, answer, body) {
-                Some(url) => Some(Place::Link(self.client(listing.operation).link(&url).await?)),
+                Some(url) => Some(Place::Link(self.client(listing.operation, 0, &[])?.link(&url).await?)),
                 None => None,
             },
             Paging::Keyset { key, has_more, .. } => {
@@ -272,6 +314,16 @@ impl Custom {
         };
         text.filter(|text| !text.is_empty())
     }
+}
+
+/// The address of a page with another size in it.
+fn resized(path: &str, paging: &Paging, size: Option<u32>) -> String {
+    let (Paging::NextLink { size_param: Some(name), .. }, Some(size), Some((path, query))) = (paging, size, path.split_once('?')) else {
+        return path.to_owned();
+    };
+    let others = url::form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name);
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).append_pair(name, &size.to_string()).finish();
+    format!("{path}?{query}")
 }
 
 fn truthy(value: &Value) -> bool {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::custom::definition::Definition;
-use crate::custom::tree::{overlay, read};
-use crate::custom::validate::{code, validate};
+use crate::custom::validate::{SHAPE, validate};
+use crate::document::diagnostic::{Diagnostics, Severity};
+use crate::document::node::{Kind, Node};
+use crate::document::source::Source;
+use crate::document::tree::{overlay, read};
 use crate::error::{Error, ErrorKind, Result};
-use crate::mapping::diagnostic::{Diagnostics, Severity};
-use crate::mapping::node::{Kind, Node};
-use crate::mapping::source::Source;
 
 impl Definition {
     /// Reads and checks a definition in YAML. `origin` names the text in messages: a file name.
@@ -17,7 +17,7 @@ impl Definition {
     /// [`ErrorKind::Config`] with the first problem's place; its source lists all of them ([`crate::mapping::Diagnostics`]).
     #[cfg(feature = "yaml")]
     pub fn from_yaml(text: &str, origin: &str) -> Result<Self> {
-        Self::from_tree(text, origin, crate::mapping::read::yaml)
+        Self::from_tree(text, origin, crate::document::read::yaml)
     }
 
     /// Reads and checks a definition in JSON.
@@ -25,7 +25,7 @@ impl Definition {
     /// # Errors
     /// [`ErrorKind::Config`] with the first problem's place; its source lists all of them ([`crate::mapping::Diagnostics`]).
     pub fn from_json(text: &str, origin: &str) -> Result<Self> {
-        Self::from_tree(text, origin, crate::mapping::read::json)
+        Self::from_tree(text, origin, crate::document::read::json)
     }
 
     /// Reads and checks a definition in TOML.
@@ -34,7 +34,7 @@ impl Definition {
     /// [`ErrorKind::Config`] with the first problem's place; its source lists all of them ([`crate::mapping::Diagnostics`]).
     #[cfg(feature = "toml")]
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        Self::from_tree(text, origin, crate::mapping::read::toml)
+        Self::from_tree(text, origin, crate::document::read::toml)
     }
 
     /// The JSON Schema of definitions, for editors.
@@ -58,7 +58,7 @@ impl Definition {
                 verdict.map(|_warnings| definition).map_err(unusable)
             }
             Err(misfit) => {
-                problems.error(code::SHAPE, &misfit.span, misfit.message, misfit.help);
+                problems.error(SHAPE, &misfit.span, misfit.message, misfit.help);
                 Err(unusable(problems))
             }
         }
@@ -72,7 +72,7 @@ fn duplicates(node: &Node, problems: &mut Diagnostics) {
             for (at, (key, value)) in pairs.iter().enumerate() {
                 if pairs.iter().take(at).any(|(earlier, _)| earlier.text == key.text) {
                     let message = format!("the key {:?} occurs twice", key.text);
-                    problems.error(code::SHAPE, &key.span, message, Some("keep one of the two entries".to_owned()));
+                    problems.error(SHAPE, &key.span, message, Some("keep one of the two entries".to_owned()));
                 }
                 duplicates(value, problems);
             }

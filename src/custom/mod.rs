@@ -35,11 +35,13 @@ mod changes;
 mod codec;
 mod connection;
 mod definition;
+mod describe;
 mod dialect;
 mod exchange;
 mod filter;
 mod hooks;
 mod jwt;
+mod limits;
 mod listing;
 mod load;
 mod operation;
@@ -52,7 +54,6 @@ mod request;
 mod shared;
 mod single;
 mod template;
-mod tree;
 mod validate;
 mod webhook;
 mod wire;
@@ -62,16 +63,17 @@ pub use auth::{AuthSpec, Expiry, Inject, Placement, TokenAnswer, TokenGrant, Tok
 pub use build::CustomBuilder;
 pub use connection::Custom;
 pub use definition::{
-    Check, Definition, EntitySpec, ErrorBody, ErrorClass, ErrorRule, FieldErrors, FieldSpec, RateSpec, SchemaSpec, StatusMatch,
+    Check, Definition, EntitySpec, ErrorBody, ErrorClass, ErrorRule, FieldErrors, FieldSpec, IdType, SchemaSpec, StatusMatch,
     TombstoneSpec, ValueType, VersionSpec, Wait, WebhookSpec,
 };
 pub use filter::{Combine, FilterSpec, FilterStyle, FilterTarget, OperatorName};
 pub use hooks::Hooks;
 pub use jwt::{JwtAlgorithm, JwtSpec};
+pub use limits::{LimitSpec, PriceSpec, RateSpec};
 pub use operation::{
     BatchMatch, BatchSpec, BodyEncoding, ChangesSpec, ReadOp, RemovedSpec, SearchOp, SelectSpec, SortSpec, WriteOp, WriteStyle,
 };
 pub use paging::{NextFrom, PageTarget, Paging};
 pub use pointer::Paths;
 pub use relation::RelatedSpec;
-pub use wire::WireFormat;
+pub use wire::{DateObject, WireFormat};

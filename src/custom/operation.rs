@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::custom::filter::FilterSpec;
-use crate::custom::paging::Paging;
+use crate::custom::paging::{PageTarget, Paging};
 use crate::custom::pointer::Paths;
 use crate::custom::wire::WireFormat;
 
@@ -39,6 +39,8 @@ pub struct ReadOp {
     pub headers: BTreeMap<String, String>,
     /// A body, as a template.
     pub body: Option<Value>,
+    /// The statuses that mean success, also beyond 2xx; none: every 2xx. 204, an empty list and null mean that there is none.
+    pub success: Vec<u16>,
     /// Where the record stands in the answer, if not where the entity says.
     pub record: Option<Paths>,
     /// The parameter that names the fields to return.
@@ -61,6 +63,8 @@ pub struct SearchOp {
     pub headers: BTreeMap<String, String>,
     /// A body, as a template; filters and paging are laid into it.
     pub body: Option<Value>,
+    /// The statuses that mean success, also beyond 2xx; none: every 2xx. An answer without a body is an empty list.
+    pub success: Vec<u16>,
     /// Where the list stands in the answer, if not where the entity says.
     pub records: Option<Paths>,
     /// Where a record stands in an entry of the list. Default: the entry itself.
@@ -87,25 +91,28 @@ pub struct SearchOp {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SortSpec {
-    /// The query parameter.
+    /// The query parameter, or the place in the body.
     pub param: String,
-    /// A field in ascending order. Default: `{field}`.
+    /// A field in ascending order: a text, or a piece of JSON for the body. Default: `{field}`.
     #[serde(default = "ascending")]
-    pub ascending: String,
+    pub ascending: Value,
     /// A field in descending order. Default: `-{field}`.
     #[serde(default = "descending")]
-    pub descending: String,
-    /// Between fields. Default: a comma.
+    pub descending: Value,
+    /// Between fields. Default: a comma. In a body pieces of JSON, and texts joined by nothing, are a list.
     #[serde(default = "comma")]
     pub join: String,
+    /// Where it goes.
+    #[serde(default)]
+    pub target: PageTarget,
 }
 
-fn ascending() -> String {
-    "{field}".to_owned()
+fn ascending() -> Value {
+    "{field}".into()
 }
 
-fn descending() -> String {
-    "-{field}".to_owned()
+fn descending() -> Value {
+    "-{field}".into()
 }
 
 fn comma() -> String {
@@ -118,11 +125,14 @@ fn comma() -> String {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SelectSpec {
-    /// The query parameter.
+    /// The query parameter, or the place in the body.
     pub param: String,
-    /// Between names; none: the parameter is repeated. Default: a comma.
+    /// Between names; none: the parameter is repeated, and in a body a list. Default: a comma.
     #[serde(default = "joined")]
     pub join: Option<String>,
+    /// Where it goes.
+    #[serde(default)]
+    pub target: PageTarget,
 }
 
 fn joined() -> Option<String> {
@@ -158,12 +168,17 @@ pub struct WriteOp {
     pub headers: BTreeMap<String, String>,
     /// The body as a template, with `{record}`, `{id}`, `{entity}`. Default: the record, wrapped as the entity says.
     pub body: Option<Value>,
+    /// The statuses that mean success, also beyond 2xx; none: every 2xx.
+    pub success: Vec<u16>,
     /// What becomes of fields that are not sent.
     pub style: WriteStyle,
     /// Where the record stands in the answer, if not where the entity says.
     pub record: Option<Paths>,
     /// Where the new id stands, from the whole answer; else it is read from the record, or from the `Location` header.
     pub id: Option<Paths>,
+    /// The header with the address of the new record: its last step, or what stands in parentheses there, is the id.
+    /// Default: `Location`.
+    pub id_header: Option<String>,
     /// The header a key goes into that makes the write repeatable, e.g. `Idempotency-Key`.
     pub idempotency_header: Option<String>,
     /// A create that fails if the id is taken: `If-None-Match: *`.
@@ -187,6 +202,12 @@ pub struct BatchSpec {
     pub path: String,
     /// The most in one request.
     pub max: usize,
+    /// Headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The statuses that mean that results follow, also beyond 2xx; none: every 2xx.
+    #[serde(default)]
+    pub success: Vec<u16>,
     /// The body, with `{items}`. Default: the list itself.
     #[serde(default)]
     pub body: Option<Value>,
@@ -210,6 +231,9 @@ pub struct BatchSpec {
     /// The member of a result that is there if the write failed, for APIs without a status per write.
     #[serde(default)]
     pub error: Option<Paths>,
+    /// The value of that member that means a failure, if it is always there: `error: status, error_equals: error`.
+    #[serde(default)]
+    pub error_equals: Option<Value>,
     /// How a result finds its write.
     #[serde(default, rename = "match")]
     pub matching: BatchMatch,
@@ -239,9 +263,13 @@ pub enum BatchMatch {
 pub struct ChangesSpec {
     /// The path. Default: that of `search`, whose paging is used too.
     pub path: Option<String>,
-    /// The query parameter with the time to begin at, e.g. `_since`, `updated_after`. Exactly one of this, `field` and
-    /// `client_side`.
+    /// The query parameter with the time to begin at, e.g. `_since`, `updated_after`. Exactly one of this, `since_header`, `field`
+    /// and `client_side`.
     pub since: String,
+    /// Where `since` and `until` go: the query, or the body of a POST.
+    pub target: PageTarget,
+    /// The header with the time to begin at, e.g. `If-Modified-Since`; a 304 means that nothing changed.
+    pub since_header: Option<String>,
     /// The field that is compared with that time by the filter of `search`, for APIs without a parameter of its own.
     pub field: Option<String>,
     /// The API cannot say it: everything is read, and compared here.

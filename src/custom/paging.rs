@@ -1,6 +1,7 @@
 //! The way from page to page.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::custom::pointer::Paths;
 
@@ -28,6 +29,9 @@ pub enum Paging {
         /// A member that is false on the last page.
         #[serde(default)]
         has_more: Option<Paths>,
+        /// The cursor that means that there is none, for APIs that always answer one: `-1`.
+        #[serde(default)]
+        last: Option<Value>,
     },
     /// The id of the last record of a page, given back in a parameter.
     Keyset {
@@ -172,6 +176,21 @@ impl Paging {
     }
 }
 
+impl Paging {
+    /// The next smaller size of a page, if it can be asked for. Numbered pages are cut into a whole number of smaller ones, so
+    /// that what was read stays read.
+    pub(super) fn smaller(&self, size: u32) -> Option<u32> {
+        let divisor = || (2..=size).find(|by| size.is_multiple_of(*by)).map(|by| size / by);
+        match self {
+            _ if size < 2 => None,
+            Self::Cursor { size_param: None, .. } | Self::Keyset { size_param: None, .. } | Self::NextLink { size_param: None, .. } => None,
+            Self::None | Self::PageNumber { size_param: None, .. } => None,
+            Self::PageNumber { .. } => divisor(),
+            _ => Some(size / 2),
+        }
+    }
+}
+
 /// The URL of relation `wanted` in a `Link` header (RFC 8288).
 pub(super) fn link<'a>(header: &'a str, wanted: &str) -> Option<&'a str> {
     let mut rest = header;
@@ -198,7 +217,8 @@ pub(super) fn link<'a>(header: &'a str, wanted: &str) -> Option<&'a str> {
 
 /// The last position and the total of `items 0-99/1234`; a total of `*` is unknown.
 pub(super) fn content_range(header: &str) -> Option<(Option<u64>, Option<u64>)> {
-    let range = header.split_once(' ')?.1;
+    // PostgREST leaves the unit out.
+    let range = header.split_once(' ').map_or(header, |(_, range)| range);
     let (span, total) = range.split_once('/')?;
     let last = if span == "*" { None } else { Some(span.split_once('-')?.1.trim().parse().ok()?) };
     Some((last, total.trim().parse().ok()))
@@ -219,10 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn pages_shrink_where_they_can() {
+        let paging = |value: Value| serde_json::from_value::<Paging>(value).unwrap();
+        let numbered = paging(serde_json::json!({"type": "page_number", "size_param": "n", "size": 75}));
+        assert_eq!(
+            (numbered.smaller(75), numbered.smaller(25), numbered.smaller(5), numbered.smaller(1)),
+            (Some(25), Some(5), Some(1), None)
+        );
+        assert_eq!(paging(serde_json::json!({"type": "offset", "size": 75})).smaller(75), Some(37));
+        assert_eq!(paging(serde_json::json!({"type": "page_number", "size": 75})).smaller(75), None);
+    }
+
+    #[test]
     fn content_ranges() {
         assert_eq!(content_range("items 0-99/1234"), Some((Some(99), Some(1234))));
         assert_eq!(content_range("items 0-99/*"), Some((Some(99), None)));
         assert_eq!(content_range("items */0"), Some((None, Some(0))));
+        assert_eq!(content_range("0-24/*"), Some((Some(24), None)));
         assert_eq!(content_range("nonsense"), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,9 +12,10 @@ use crate::custom::definition::EntitySpec;
 use crate::custom::filter::Wire;
 use crate::custom::listing::{Listing, Place};
 use crate::custom::operation::SelectSpec;
-use crate::custom::pointer::at;
+use crate::custom::paging::PageTarget;
+use crate::custom::pointer::{at, put};
 use crate::custom::request::Draft;
-use crate::custom::template::{Names, Template, fill};
+use crate::custom::template::{Names, fill};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Entity, Record, RecordId, ShapeCache};
 use crate::query::{Criteria, Cursor, Operator, Page, Query};
@@ -29,6 +31,9 @@ struct Position {
     pages: u64,
     /// Records given.
     seen: u64,
+    /// The size of pages, where they had to become smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
     place: Place,
 }
 
@@ -58,32 +63,45 @@ impl Custom {
         let base = spec.path.as_deref().unwrap_or("/{entity}");
         let path = get.path.clone().unwrap_or_else(|| format!("{base}/{{id}}"));
         let names = self.shared.names().with("entity", entity.as_str()).with("id", id.as_str());
-        let body = get.body.as_ref().map(|body| fill(body, &names, &BTreeMap::new()).map_err(Error::config)).transpose()?;
+        let typed = spec.id_value(id.as_str());
+        let values = BTreeMap::from([("id", &typed)]);
+        let mut body = get.body.as_ref().map(|body| fill(body, &names, &values).map_err(Error::config)).transpose()?;
         let own = select.iter().filter(|name| !spec.related.contains_key(*name));
         let mut wired: Vec<String> = own.map(|name| spec.name(name)).collect();
         if !wired.is_empty() {
             // Without its id a record cannot be told.
             wired.push(spec.id_name().to_owned());
         }
+        let chosen = get.select.as_ref().map_or_else(Said::default, |choice| selected(choice, wired.iter().map(String::as_str)));
+        for (path, value) in chosen.members {
+            let blocked = || Error::config(format!("the body has something else where {path:?} goes"));
+            put(body.get_or_insert(Value::Null), &path, value).ok_or_else(blocked)?;
+        }
         let draft = Draft {
             operation,
             method: get.method.as_deref().unwrap_or("GET"),
             path: &path,
-            params: get.select.as_ref().map_or_else(Vec::new, |choice| selected(choice, wired.iter().map(String::as_str))),
+            params: chosen.params,
             query: &get.query,
             headers: &get.headers,
             body,
             encoding: spec.encoding,
             read_only: true,
         };
-        let answer = match self.send(&self.shared.call(draft, &names)?).await {
+        let answer = match self.send(&self.shared.call(draft, &names)?, &get.success).await {
             Ok(answer) => answer,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.on(entity)),
         };
+        if answer.bytes().trim_ascii().is_empty() && answer.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
         let body: Value = answer.json()?;
         let paths = get.record.as_ref().or(spec.record.as_ref()).cloned().unwrap_or_default();
         let raw = paths.all().iter().filter_map(|path| at(&body, path)).find(|value| value.is_object());
+        if raw.is_none() && paths.all().iter().any(|path| is_absent(&body, path)) {
+            return Ok(None);
+        }
         let raw = raw.ok_or_else(|| Error::decode(format!("the answer has no record at {}", paths.told())).on(entity))?.clone();
         let mut record = self.record(entity, spec, raw.clone(), answer.headers().get(ETAG), &mut ShapeCache::default())?;
         if record.deleted {
@@ -131,17 +149,24 @@ impl Custom {
         }
         let residual = if op.filter.recheck { Some(query.filter.clone()) } else { lowered.residual };
         let mut params = lowered.params;
+        let mut members = Vec::new();
         if !query.order.is_empty() {
             let sort = op.sort.as_ref().ok_or_else(|| Error::unsupported("the definition says no way to order records"))?;
             let mut parts = Vec::new();
             for order in &query.order {
                 let name = spec.name(&order.field);
                 let template = if order.descending { &sort.descending } else { &sort.ascending };
-                let names = Names::default().with("field", &name);
-                let text = Template::parse(template).and_then(|template| template.plain(&names));
-                parts.push(text.map_err(|_| Error::config("the order of the definition is no template with {field}"))?);
+                let part = fill(template, &Names::default().with("field", &name), &BTreeMap::new());
+                parts.push(part.map_err(|_| Error::config("the order of the definition is no template with {field}"))?);
             }
-            params.push((sort.param.clone(), parts.join(&sort.join)));
+            let texts = || parts.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), ToOwned::to_owned)).collect::<Vec<_>>();
+            match sort.target {
+                PageTarget::Query => params.push((sort.param.clone(), texts().join(&sort.join))),
+                PageTarget::Body if sort.join.is_empty() || parts.iter().any(|part| !part.is_string()) => {
+                    members.push((sort.param.clone(), Value::Array(parts)));
+                }
+                PageTarget::Body => members.push((sort.param.clone(), texts().join(&sort.join).into())),
+            }
         }
         if let (Some(select), false) = (&op.select, query.select.is_empty()) {
             let mut names: Vec<&str> = query.select.iter().map(String::as_str).filter(|name| !spec.related.contains_key(*name)).collect();
@@ -150,7 +175,9 @@ impl Custom {
             }
             names.push(spec.id_name());
             let wired: Vec<String> = names.iter().map(|name| spec.name(name)).collect();
-            params.extend(selected(select, wired.iter().map(String::as_str)));
+            let said = selected(select, wired.iter().map(String::as_str));
+            params.extend(said.params);
+            members.extend(said.members);
         }
         let (pages, seen) = position.as_ref().map_or((0, 0), |position| (position.pages, position.seen));
         if pages >= self.shared.definition.max_pages.unwrap_or(MOST_PAGES) {
@@ -163,8 +190,10 @@ impl Custom {
             op,
             path: None,
             params,
+            members,
             document: lowered.document,
             page_size: query.page_size,
+            shrunk: position.as_ref().and_then(|position| position.size),
             place: position.map(|position| position.place),
         };
         let listed = self.list(listing).await?;
@@ -187,7 +216,13 @@ impl Custom {
         self.fill_related(spec, &query.select, &mut records).await?;
         let given = u64::try_from(records.len()).unwrap_or(u64::MAX);
         let full = left.is_some_and(|left| given >= left);
-        let next = listed.next.filter(|_| !full).map(|place| Position { query: mark, pages: pages + 1, seen: seen + given, place });
+        let next = listed.next.filter(|_| !full).map(|place| Position {
+            query: mark,
+            pages: pages + 1,
+            seen: seen + given,
+            size: listed.shrunk,
+            place,
+        });
         let next = next.map(|next| serde_json::to_string(&next).map(Cursor::new)).transpose();
         let next = next.map_err(|_| Error::internal("a position could not be written"))?;
         Ok(Page::new(records, next, listed.total.filter(|_| residual.is_none())))
@@ -209,16 +244,34 @@ fn by_id<'a>(filter: &'a Criteria, spec: &EntitySpec) -> Option<&'a str> {
     }
 }
 
-fn selected<'a>(spec: &SelectSpec, names: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+/// True if the way to a record ends at null or at an empty list: the API found none.
+fn is_absent(body: &Value, path: &str) -> bool {
+    let nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let above = path.rsplit_once(['/', '.']).map_or("", |(above, _)| above);
+    at(body, path).is_some_and(nothing) || at(body, above).is_some_and(nothing)
+}
+
+/// What goes into the query, and what into the body.
+#[derive(Default)]
+struct Said {
+    params: Vec<(String, String)>,
+    members: Vec<(String, Value)>,
+}
+
+fn selected<'a>(spec: &SelectSpec, names: impl Iterator<Item = &'a str>) -> Said {
     let mut unique: Vec<&str> = Vec::new();
     for name in names {
         if !unique.contains(&name) {
             unique.push(name);
         }
     }
-    match &spec.join {
-        _ if unique.is_empty() => Vec::new(),
-        Some(join) => vec![(spec.param.clone(), unique.join(join))],
-        None => unique.into_iter().map(|name| (spec.param.clone(), name.to_owned())).collect(),
+    let mut said = Said::default();
+    match (&spec.join, spec.target) {
+        _ if unique.is_empty() => {}
+        (Some(join), PageTarget::Query) => said.params.push((spec.param.clone(), unique.join(join))),
+        (None, PageTarget::Query) => said.params.extend(unique.into_iter().map(|name| (spec.param.clone(), name.to_owned()))),
+        (Some(join), PageTarget::Body) => said.members.push((spec.param.clone(), unique.join(join).into())),
+        (None, PageTarget::Body) => said.members.push((spec.param.clone(), unique.into_iter().map(Value::from).collect())),
     }
+    said
 }

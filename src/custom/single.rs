@@ -18,7 +18,7 @@ impl Custom {
             op,
             method: op.method.as_deref().unwrap_or("POST"),
             path: op.path.as_deref().or(spec.path.as_deref()).unwrap_or("/{entity}"),
-            record: Some(self.body_of(entity, spec, fields, options).map_err(|error| error.during("create"))?),
+            record: Some(self.body_of(entity, spec, fields, None, options).map_err(|error| error.during("create"))?),
             names: self.shared.names().with("entity", entity.as_str()),
             options,
         };
@@ -37,12 +37,12 @@ impl Custom {
     ) -> Result<Written> {
         let Some(op) = &spec.update else { return Err(self.lacks("update a record", "update", entity)) };
         let mut options = options.clone();
-        let mut record = self.body_of(entity, spec, fields, &options).map_err(|error| error.during("update").record_id(id))?;
+        let mut record = self.body_of(entity, spec, fields, Some(id), &options).map_err(|error| error.during("update").record_id(id))?;
         if op.style == WriteStyle::Replace {
             let found = self.read_raw("update", entity, id, &[]).await?;
             let gone = || Error::new(ErrorKind::NotFound, "there is no such record").during("update").on(entity).record_id(id);
             let (before, raw) = found.ok_or_else(gone)?;
-            record = merged(raw, record);
+            record = merged(raw, record, &spec.selectors());
             let conditional = spec.version.as_ref().is_some_and(|version| version.etag || version.quoted);
             if options.if_version.is_none() && conditional {
                 // What was read is what is replaced: whoever writes in between is not overwritten.

@@ -2,7 +2,9 @@
 
 use crate::custom::connection::Custom;
 use crate::error::{Error, Result};
-use crate::webhook::{BasicVerifier, Encoding, HmacVerifier, JsonEvents, Secrets, Signed, StandardWebhooks, TimeUnit, Verifier};
+use crate::webhook::{
+    BasicVerifier, Encoding, HmacVerifier, JsonEvents, Secrets, Signed, StandardWebhooks, TimeUnit, UrlVerifier, Verifier,
+};
 
 impl Custom {
     /// The verifier and the reader of events that the definition describes.
@@ -20,6 +22,8 @@ impl Custom {
         let verifier: Box<dyn Verifier> = match spec.style.as_deref().unwrap_or("hmac") {
             "basic" => Box::new(BasicVerifier::new(source, spec.user.as_deref().unwrap_or_default(), secret)?),
             "header" => Box::new(BasicVerifier::header(source, header, &label, secret)?),
+            "path" => Box::new(UrlVerifier::path(source, spec.path.as_deref().unwrap_or("/{secret}"), &label, secret)?),
+            "query" => Box::new(UrlVerifier::query(source, spec.param.as_deref().unwrap_or_default(), &label, secret)?),
             "standard" => Box::new(StandardWebhooks::new(source).secret(label, secret)?),
             "timestamped" => Box::new(HmacVerifier::timestamped(source, Secrets::new(label, secret)?, header)),
             _ => {

@@ -7,9 +7,9 @@ use crate::adapter::{WriteOptions, Written};
 use crate::custom::connection::Custom;
 use crate::custom::definition::EntitySpec;
 use crate::custom::operation::WriteOp;
-use crate::custom::pointer::put;
+use crate::custom::pointer::{plain, put, selectors};
 use crate::custom::request::Draft;
-use crate::custom::template::{Names, fill};
+use crate::custom::template::{Names, fill, names_in};
 use crate::error::{Error, Result};
 use crate::model::{Entity, Fields, RecordId, Version};
 use crate::rest::{Answer, Call};
@@ -31,14 +31,16 @@ impl Custom {
     /// Sends a write and returns its answer.
     pub(super) async fn write(&self, sending: Sending<'_>) -> Result<Answer> {
         let call = self.write_call(&sending)?;
-        self.send(&call).await.map_err(|error| error.on(sending.entity))
+        self.send(&call, &sending.op.success).await.map_err(|error| error.on(sending.entity))
     }
 
     fn write_call(&self, sending: &Sending<'_>) -> Result<Call> {
         let (op, spec, options) = (sending.op, sending.spec, sending.options);
         let body = match (&op.body, &sending.record) {
             (Some(template), record) => {
-                let values = record.as_ref().map(|record| ("record", record)).into_iter().collect();
+                let id = sending.names.of.get("id").map(|id| spec.id_value(id));
+                let record = record.as_ref().map(|record| ("record", record));
+                let values = record.into_iter().chain(id.as_ref().map(|id| ("id", id))).collect();
                 Some(
                     fill(template, &sending.names, &values)
                         .map_err(|name| Error::config(format!("{name:?} stands for nothing in the body")))?,
@@ -88,9 +90,13 @@ impl Custom {
         let record = op.record.as_ref().or(spec.record.as_ref()).cloned().unwrap_or_default();
         let record = record.find(&body).unwrap_or(&Value::Null);
         let location = || {
-            let header = answer.headers().get(LOCATION)?.to_str().ok()?;
+            let name = op.id_header.as_deref().unwrap_or(LOCATION.as_str());
+            let header = answer.headers().get(name)?.to_str().ok()?;
             let path = header.split(['?', '#']).next().unwrap_or(header);
-            path.trim_end_matches('/').rsplit('/').next().filter(|id| !id.is_empty()).map(ToOwned::to_owned)
+            let last = path.trim_end_matches('/').rsplit('/').next()?;
+            // OData writes leads(42).
+            let inside = last.strip_suffix(')').and_then(|last| last.split_once('(')).map(|(_, id)| id.trim_matches('\''));
+            Some(inside.unwrap_or(last)).filter(|id| !id.is_empty()).map(ToOwned::to_owned)
         };
         let told = op.id.as_ref().and_then(|path| path.text(&body)).or_else(|| spec.id_paths().text(record));
         let id = told.or_else(location).or_else(|| known.map(ToOwned::to_owned));
@@ -106,11 +112,18 @@ impl Custom {
         Ok(written)
     }
 
-    pub(super) fn body_of(&self, entity: &Entity, spec: &EntitySpec, fields: &Fields, options: &WriteOptions) -> Result<Value> {
+    pub(super) fn body_of(
+        &self,
+        entity: &Entity,
+        spec: &EntitySpec,
+        fields: &Fields,
+        id: Option<&RecordId>,
+        options: &WriteOptions,
+    ) -> Result<Value> {
         if let Some((name, _)) = options.native.iter().next() {
             return Err(Error::config(format!("a defined API has no native option {name:?}")).on(entity));
         }
-        let mut record = self.shared.hooks.encode(entity, spec.encode(entity, fields)?)?;
+        let mut record = self.encoded(entity, spec, fields, id)?;
         let send = spec.version.as_ref().and_then(|version| version.send.as_deref());
         if let (Some(name), Some(version)) = (send, &options.if_version) {
             // A bare number stays one.
@@ -118,6 +131,35 @@ impl Custom {
             put(&mut record, name, value).ok_or_else(|| Error::config("another field stands where the version goes").on(entity))?;
         }
         Ok(record)
+    }
+
+    /// The fields as a record of the API's, with what every one of them has.
+    pub(super) fn encoded(&self, entity: &Entity, spec: &EntitySpec, fields: &Fields, id: Option<&RecordId>) -> Result<Value> {
+        let mut record = spec.encode(entity, fields)?;
+        let mut names = self.shared.names().with("entity", entity.as_str());
+        let value = id.map(|id| spec.id_value(id.as_str()));
+        if let Some(id) = id {
+            names = names.with("id", id.as_str());
+        }
+        let values = value.iter().map(|value| ("id", value)).collect();
+        for (path, template) in &spec.always {
+            let mut needs_id = false;
+            names_in(template, &mut |name| needs_id |= name == "id").map_err(Error::config)?;
+            if needs_id && id.is_none() {
+                continue;
+            }
+            let member =
+                fill(template, &names, &values).map_err(|name| Error::config(format!("{name:?} stands for nothing in a record")))?;
+            put(&mut record, path, member).ok_or_else(|| Error::config("a field stands where a member of every record goes").on(entity))?;
+        }
+        self.shared.hooks.encode(entity, record)
+    }
+}
+
+impl EntitySpec {
+    /// The members that tell the entries of lists apart.
+    pub(super) fn selectors(&self) -> Vec<&str> {
+        self.fields.values().filter_map(|field| field.path.as_deref()).flat_map(selectors).collect()
     }
 }
 
@@ -133,15 +175,27 @@ pub(super) fn wrapped(spec: &EntitySpec, record: Value) -> Result<Value> {
     }
 }
 
-/// `over` laid upon `under`, objects member by member.
-pub(super) fn merged(under: Value, over: Value) -> Value {
+/// `over` laid upon `under`, objects member by member, and lists entry by entry where a member of `marks` tells the entries apart.
+pub(super) fn merged(under: Value, over: Value, marks: &[&str]) -> Value {
     match (under, over) {
         (Value::Object(mut below), Value::Object(above)) => {
             for (key, value) in above {
                 let before = below.remove(&key).unwrap_or(Value::Null);
-                below.insert(key, merged(before, value));
+                below.insert(key, merged(before, value, marks));
             }
             Value::Object(below)
+        }
+        (Value::Array(mut below), Value::Array(above)) => {
+            let mark = marks.iter().find(|mark| !above.is_empty() && above.iter().all(|entry| entry.get(mark).is_some()));
+            let Some(mark) = mark else { return Value::Array(above) };
+            for entry in above {
+                let same = below.iter_mut().find(|known| known.get(mark).and_then(plain) == entry.get(mark).and_then(plain));
+                match same {
+                    Some(known) => *known = merged(known.take(), entry, marks),
+                    None => below.push(entry),
+                }
+            }
+            Value::Array(below)
         }
         (_, over) => over,
     }

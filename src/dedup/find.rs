@@ -1,6 +1,7 @@
 //! All duplicates of a set in one pass.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -137,18 +138,30 @@ impl Deduper {
     ///
     /// Beside the records this takes about 400 bytes a record. The answer is the same whatever order the pieces of work run in.
     pub fn find(&self, records: &Records, workers: &dyn Workers) -> Duplicates {
-        let plan = Plan::new(records, self.config.max_block, workers);
-        self.search(records, Rarities::count(records), plan, workers, false)
+        self.find_but(records, records.apart(), workers)
     }
 
     /// Finds the records of one set ([`Records::push`]) that are in the other ([`Records::push_other`]); pairs inside a set are not
     /// looked at.
     pub fn link(&self, records: &Records, workers: &dyn Workers) -> Duplicates {
         let plan = Plan::new(records, self.config.max_block, workers);
-        self.search(records, Rarities::count(records), plan, workers, true)
+        self.search(records, Rarities::count(records), plan, workers, (true, records.apart()))
     }
 
-    pub(super) fn search(&self, records: &Records, rarities: Rarities, plan: Plan, workers: &dyn Workers, across: bool) -> Duplicates {
+    /// As [`Deduper::find`], with the pairs that are not one given, in both directions.
+    pub(super) fn find_but(&self, records: &Records, apart: &BTreeSet<(u32, u32)>, workers: &dyn Workers) -> Duplicates {
+        let plan = Plan::new(records, self.config.max_block, workers);
+        self.search(records, Rarities::count(records), plan, workers, (false, apart))
+    }
+
+    pub(super) fn search(
+        &self,
+        records: &Records,
+        rarities: Rarities,
+        plan: Plan,
+        workers: &dyn Workers,
+        (across, apart): (bool, &BTreeSet<(u32, u32)>),
+    ) -> Duplicates {
         let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let (match_line, review_line) = (logit(self.config.threshold), logit(self.config.review));
         let by_evidence = self.config.scoring == Scoring::Evidence;
@@ -167,6 +180,9 @@ impl Deduper {
                     return;
                 }
                 candidates += 1;
+                if !apart.is_empty() && apart.contains(&(a, b)) {
+                    return;
+                }
                 if let Some(bits) = self.bits(records, &rarities, (x, y), floor, &mut memo) {
                     edges.push(Edge { bits, a, b });
                 }
@@ -192,7 +208,7 @@ impl Deduper {
         let strong: Vec<Edge> = edges.iter().filter(|edge| edge.bits >= match_line).copied().collect();
         let mut memo = Memo::roomy();
         let union_line = review_line - if rarities.is_private() { SLACK } else { 0.0 };
-        let groups = groups(records.len(), strong, union_line, self.config.max_group, &mut |a, b| weigh(a, b, &mut memo));
+        let groups = groups(records.len(), strong, (union_line, self.config.max_group), apart, &mut |a, b| weigh(a, b, &mut memo));
         workers.progress(0.9, 1.0);
         let mut home: Vec<u32> = vec![0; records.len()];
         for (group, number) in groups.iter().zip(1_u32..) {
@@ -217,8 +233,9 @@ impl Deduper {
             pairs
         });
         let group = |at: u32| home.get(at as usize).copied().unwrap_or(0);
-        let apart = |edge: &&Edge| group(edge.a) == 0 || group(edge.a) != group(edge.b);
-        let review = edges.iter().filter(apart).map(|edge| Likely { a: edge.a, b: edge.b, score: probability(edge.bits) }).collect();
+        let across_groups = |edge: &&Edge| group(edge.a) == 0 || group(edge.a) != group(edge.b);
+        let review =
+            edges.iter().filter(across_groups).map(|edge| Likely { a: edge.a, b: edge.b, score: probability(edge.bits) }).collect();
         workers.progress(1.0, 1.0);
         Duplicates { groups, pairs: inside.into_iter().flatten().collect(), review, candidates, cut, prior, rarities }
     }

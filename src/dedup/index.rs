@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::blocking::{Sounds, keys};
+use super::distinct::Distinct;
 use super::find::Duplicates;
 use super::prepared::Prepared;
 use super::records::Records;
@@ -45,6 +46,8 @@ pub struct Index {
     /// Sorted entries `key << 32 | number`, each run at least twice as long as the next.
     runs: Vec<Vec<u64>>,
     recent: BTreeSet<u64>,
+    #[serde(default)]
+    distinct: Distinct,
 }
 
 impl std::fmt::Debug for Index {
@@ -124,9 +127,20 @@ impl Index {
     ///
     /// To find duplicates within a stream, ask before each insert.
     pub fn judge(&self, deduper: &Deduper, record: &Prepared) -> Verdict<String> {
+        self.judge_but(deduper, record, &|_| false)
+    }
+
+    /// As [`Index::judge`] for the record of this key, held or not: itself and those it was said not to be ([`Index::keep_apart`]) are
+    /// no candidates.
+    pub fn judge_as(&self, deduper: &Deduper, key: &str, record: &Prepared) -> Verdict<String> {
+        self.judge_but(deduper, record, &|other| other == key || self.distinct.contains(key, other))
+    }
+
+    fn judge_but(&self, deduper: &Deduper, record: &Prepared, out: &dyn Fn(&str) -> bool) -> Verdict<String> {
         let mut query = Records::new();
         query.push(record);
-        let ranked = self.ranked(&query);
+        let mut ranked = self.ranked(&query);
+        ranked.retain(|number| !out(self.key(*number)));
         let ids: Vec<String> = ranked.iter().map(|number| self.key(*number).to_owned()).collect();
         for number in ranked {
             query.copy(&self.records, number);
@@ -138,7 +152,24 @@ impl Index {
     /// The groups among all records held, by number ([`Index::key`] names them): the same as of the same records in one batch,
     /// in whatever order and by whatever detours they came.
     pub fn find(&self, deduper: &Deduper, workers: &dyn Workers) -> Duplicates {
-        deduper.find(&self.records, workers)
+        let mut apart = BTreeSet::new();
+        for (a, b) in self.distinct.iter() {
+            if let (Some(a), Some(b)) = (self.numbers.get(a), self.numbers.get(b)) {
+                apart.extend([(*a, *b), (*b, *a)]);
+            }
+        }
+        deduper.find_but(&self.records, &apart, workers)
+    }
+
+    /// Remembers that the records of two keys are not one: [`Index::find`] and [`Index::judge_as`] respect it, also when the records
+    /// are replaced or come only later.
+    pub fn keep_apart(&mut self, a: &str, b: &str) {
+        self.distinct.insert(a, b);
+    }
+
+    /// The decisions remembered, for the host to keep and to change.
+    pub fn distinct(&mut self) -> &mut Distinct {
+        &mut self.distinct
     }
 
     fn ranked(&self, query: &Records) -> Vec<u32> {
@@ -220,7 +251,25 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedup::{Action, DedupConfig, Role};
+    use crate::dedup::{Action, DedupConfig, InPlace, Role};
+
+    #[test]
+    fn what_is_not_one_stays_apart() {
+        let deduper = Deduper::new(DedupConfig::default()).unwrap();
+        let mut index = Index::new();
+        for key in ["a", "b", "c"] {
+            index.insert(key, &person(7));
+        }
+        assert_eq!(index.find(&deduper, &InPlace).groups, [[0, 1, 2]]);
+        index.keep_apart("c", "a");
+        index.insert("a", &person(7));
+        let index: Index = serde_json::from_str(&serde_json::to_string(&index).unwrap()).unwrap();
+        let found = index.find(&deduper, &InPlace);
+        let keys: Vec<Vec<&str>> = found.groups.iter().map(|group| group.iter().map(|at| index.key(*at)).collect()).collect();
+        assert!(keys.len() == 1 && keys[0].len() == 2 && keys[0].contains(&"b"), "{keys:?}");
+        assert_eq!(index.judge_as(&deduper, "c", &person(7)).action, Action::Update("b".to_owned()));
+        assert!(matches!(index.judge(&deduper, &person(7)).action, Action::Merge(keys) if keys.len() == 3));
+    }
 
     fn person(at: usize) -> Prepared {
         // Every surname its own: namesakes in one firm would rightly be taken for one person.

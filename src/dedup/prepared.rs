@@ -5,10 +5,10 @@ use std::fmt;
 use super::company::{Company, company};
 use super::email::{Email, domain, email, registrable};
 use super::name::{person_name, surname_parts};
-use super::phone::{Phone, digits};
 use super::place::{country, date, postal_code, street};
 use super::role::Role;
 use super::text::{fold, is_placeholder, loose, squash};
+use crate::model::phone::{Phone, digits};
 
 /// A record after normalising: what [`Deduper::prepare`](super::Deduper::prepare) makes. Debug shows no values.
 #[derive(Clone, Default, PartialEq)]

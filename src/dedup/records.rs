@@ -1,5 +1,7 @@
 //! A set of records in compact form: every distinct value once, a record is a row of numbers.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::pool::{Value, Values, Words};
@@ -118,6 +120,9 @@ pub struct Records {
     tables: Vec<Values>,
     rows: Vec<Row>,
     more: Vec<Vec<(Kind, u32)>>,
+    /// Pairs that are not one, in both directions.
+    #[serde(default)]
+    apart: BTreeSet<(u32, u32)>,
 }
 
 impl std::fmt::Debug for Records {
@@ -156,6 +161,31 @@ impl Records {
         let number = self.rows.len() as u32;
         self.rows.push(row);
         number
+    }
+
+    /// Remembers that two records are not one, whatever they have in common: no search puts them into one group or names them as
+    /// a pair. Numbers that are not held are ignored.
+    ///
+    /// ```
+    /// use crm_sync::dedup::{DedupConfig, Deduper, InPlace, Prepared, Records, Role};
+    ///
+    /// let mut records = Records::new();
+    /// let ann = Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "ann.keller@firm.com")]);
+    /// let (a, b) = (records.push(&ann), records.push(&ann));
+    /// let deduper = Deduper::new(DedupConfig::default())?;
+    /// assert_eq!(deduper.find(&records, &InPlace).groups, [[0, 1]]);
+    /// records.keep_apart(a, b);
+    /// assert!(deduper.find(&records, &InPlace).groups.is_empty());
+    /// # Ok::<(), crm_sync::error::Error>(())
+    /// ```
+    pub fn keep_apart(&mut self, a: u32, b: u32) {
+        if a != b && (a.max(b) as usize) < self.rows.len() {
+            self.apart.extend([(a, b), (b, a)]);
+        }
+    }
+
+    pub(super) fn apart(&self) -> &BTreeSet<(u32, u32)> {
+        &self.apart
     }
 
     pub(super) fn clear(&mut self, number: u32) {

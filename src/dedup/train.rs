@@ -146,7 +146,7 @@ impl Deduper {
         let rarities = Rarities::count(records);
         let plan = Plan::new(records, self.config().max_block, workers);
         let trained = self.with_weights(self.train_on(records, &rarities, &plan, workers).weights)?;
-        let found = trained.search(records, rarities, plan, workers, across);
+        let found = trained.search(records, rarities, plan, workers, (across, records.apart()));
         Ok((trained, found))
     }
 

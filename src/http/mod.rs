@@ -8,9 +8,11 @@ mod body;
 mod error;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod retry_after;
 
 pub use api::HttpTransport;
 pub use body::Body;
 pub use error::{HttpError, HttpErrorKind};
 #[cfg(feature = "reqwest")]
 pub use reqwest::{ReqwestBuilder, ReqwestTransport};
+pub use retry_after::{LONGEST_RETRY_AFTER, retry_after};

@@ -98,28 +98,22 @@ impl ReqwestBuilder {
 #[async_trait]
 impl HttpTransport for ReqwestTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, HttpError> {
-        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let host = request.uri().authority().cloned();
         let request = reqwest::Request::try_from(request.map(reqwest::Body::from))
             .map_err(|error| HttpError::new(HttpErrorKind::Request, "the request could not be built").with_source(error.without_url()))?;
-        let answer = self.client.execute(request).await.map_err(|error| refine(error, &host))?;
-        let (parts, body) = http::Response::from(answer).into_parts();
-        let stream = http_body_stream(body);
-        Ok(http::Response::from_parts(parts, Body::from_stream(stream)))
-    }
-}
-
-fn http_body_stream(body: reqwest::Body) -> futures_util::stream::BoxStream<'static, Result<Bytes, HttpError>> {
-    // reqwest::Body is an http_body; its data stream comes by way of a response.
-    let answer = reqwest::Response::from(http::Response::new(body));
-    answer
-        .bytes_stream()
-        .map(|chunk| {
+        let mut answer =
+            self.client.execute(request).await.map_err(|error| refine(error, host.as_ref().map_or("", |host| host.as_str())))?;
+        let mut out = http::Response::new(());
+        (*out.status_mut(), *out.version_mut()) = (answer.status(), answer.version());
+        std::mem::swap(out.headers_mut(), answer.headers_mut());
+        let chunks = answer.bytes_stream().map(|chunk| {
             chunk.map_err(|error| {
                 let kind = if error.is_timeout() { HttpErrorKind::Timeout } else { HttpErrorKind::Body };
                 HttpError::new(kind, "the answer broke off").with_source(error.without_url())
             })
-        })
-        .boxed()
+        });
+        Ok(out.map(|()| Body::from_stream(chunks.boxed())))
+    }
 }
 
 fn refine(error: reqwest::Error, host: &str) -> HttpError {

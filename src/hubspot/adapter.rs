@@ -177,7 +177,7 @@ fn groups(ops: &[BulkOp]) -> Vec<Vec<usize>> {
     groups.into_iter().map(|(_, _, members)| members).collect()
 }
 
-fn input(op: &BulkOp) -> Result<Input> {
+fn input(op: &BulkOp) -> Result<Input<'_>> {
     match op {
         BulkOp::Create { fields } => Input::create(fields),
         BulkOp::Update { id, fields } => Input::update(id.as_str(), fields),
@@ -203,14 +203,14 @@ impl HubSpot {
                     BulkOp::Upsert { key, .. } if key.field != ID => ("upsert", None),
                     _ => ("update", Some(false)),
                 };
-                let inputs: Vec<Result<Input>> = ops.iter().map(|op| input(op)).collect();
+                let inputs: Vec<Result<Input<'_>>> = ops.iter().map(|op| input(op)).collect();
                 self.send_good(entity, verb, inputs).await.into_iter().map(|row| row.map(|row| written(row, created))).collect()
             }
         }
     }
 
     /// Sends the inputs that could be written; the others keep their errors.
-    async fn send_good(&self, entity: &Entity, verb: &'static str, inputs: Vec<Result<Input>>) -> Vec<Result<HubSpotRecord>> {
+    async fn send_good(&self, entity: &Entity, verb: &'static str, inputs: Vec<Result<Input<'_>>>) -> Vec<Result<HubSpotRecord>> {
         let mut places: Vec<Option<Error>> = Vec::with_capacity(inputs.len());
         let mut good = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -267,12 +267,13 @@ impl HubSpot {
         }
         let of = |key: &ExternalKey| known.get(&key.value.trim().to_lowercase());
         let updates = keyed.iter().filter_map(|(key, fields)| Some(Input::update(of(key)?, fields))).collect();
-        let creates = keyed.iter().filter(|(key, _)| of(key).is_none()).map(|(key, fields)| {
+        let new = keyed.iter().filter(|(key, _)| of(key).is_none()).map(|(key, fields)| {
             let mut whole = (*fields).clone();
             whole.insert("email", key.value.as_str());
-            Input::create(&whole)
+            whole
         });
-        let creates = creates.collect();
+        let new: Vec<Fields> = new.collect();
+        let creates = new.iter().map(Input::create).collect();
         let mut updated = self.send_good(entity, "update", updates).await.into_iter();
         let mut made = self.send_good(entity, "create", creates).await.into_iter();
         let mut outcomes = Vec::with_capacity(keyed.len());

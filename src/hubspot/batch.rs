@@ -1,67 +1,96 @@
 //! Batches of 100: every input carries a trace id, and results are matched whatever their order.
 
-use serde_json::{Map, Value, json};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hubspot::client::HubSpot;
 use crate::hubspot::entity::{CONTACTS, is};
 use crate::hubspot::limits::BATCH_LIMIT;
 use crate::hubspot::record::{HubSpotRecord, Listing};
-use crate::hubspot::values::encode;
+use crate::hubspot::values::{Texts, text_of};
 use crate::model::{Entity, Fields};
 use crate::rest::Call;
 
 /// One input of a write batch.
-pub(super) struct Input {
+pub(super) struct Input<'a> {
     /// The record id, or the value of `property`.
-    id: Option<String>,
-    property: Option<String>,
-    properties: Map<String, Value>,
+    id: Option<&'a str>,
+    property: Option<&'a str>,
+    texts: Texts<'a>,
 }
 
-impl Input {
-    pub(super) fn create(fields: &Fields) -> Result<Self> {
-        Ok(Self { id: None, property: None, properties: encode(fields)? })
+impl<'a> Input<'a> {
+    pub(super) fn create(fields: &'a Fields) -> Result<Self> {
+        Ok(Self { id: None, property: None, texts: Texts::new(fields)? })
     }
 
-    pub(super) fn update(id: &str, fields: &Fields) -> Result<Self> {
-        Ok(Self { id: Some(id.to_owned()), property: None, properties: encode(fields)? })
+    pub(super) fn update(id: &'a str, fields: &'a Fields) -> Result<Self> {
+        Ok(Self { id: Some(id), property: None, texts: Texts::new(fields)? })
     }
 
-    pub(super) fn upsert(property: &str, value: &str, fields: &Fields) -> Result<Self> {
-        Ok(Self { id: Some(value.to_owned()), property: Some(property.to_owned()), properties: encode(fields)? })
-    }
-
-    fn body(&self, at: usize) -> Value {
-        let mut body = json!({ "objectWriteTraceId": trace(at), "properties": self.properties });
-        if let Some(object) = body.as_object_mut() {
-            for (name, value) in [("id", &self.id), ("idProperty", &self.property)] {
-                if let Some(value) = value {
-                    object.insert(name.to_owned(), json!(value));
-                }
-            }
-        }
-        body
+    pub(super) fn upsert(property: &'a str, value: &'a str, fields: &'a Fields) -> Result<Self> {
+        Ok(Self { id: Some(value), property: Some(property), texts: Texts::new(fields)? })
     }
 
     /// True if `row` may be what this input made.
     fn fits(&self, row: &HubSpotRecord) -> bool {
-        match (&self.id, &self.property) {
+        match (self.id, self.property) {
             (Some(value), Some(property)) => row.properties.text(property).is_some_and(|text| text.eq_ignore_ascii_case(value)),
-            (Some(id), None) => *id == row.id,
+            (Some(id), None) => id == row.id,
             (None, _) => {
-                !self.properties.is_empty()
-                    && self.properties.iter().all(|(name, value)| {
-                        let (sent, got) = (value.as_str().unwrap_or_default(), row.properties.text(name).unwrap_or_default());
-                        sent.eq_ignore_ascii_case(got)
-                    })
+                let same = |name: &str, value: &Value| {
+                    let got = row.properties.text(name).unwrap_or_default();
+                    text_of(name, value).is_ok_and(|sent| sent.eq_ignore_ascii_case(got))
+                };
+                !self.texts.fields().is_empty() && self.texts.fields().iter().all(|(name, value)| same(name, value))
             }
         }
     }
 }
 
-fn trace(at: usize) -> String {
-    format!("row-{at}")
+/// The inputs of one call, written straight into its body.
+struct Inputs<'a> {
+    inputs: &'a [Input<'a>],
+    run: &'a [usize],
+}
+
+impl Serialize for Inputs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.run.len()))?;
+        for (at, input) in self.run.iter().filter_map(|at| Some((*at, self.inputs.get(*at)?))) {
+            list.serialize_element(&Body { input, at })?;
+        }
+        list.end()
+    }
+}
+
+struct Body<'a> {
+    input: &'a Input<'a>,
+    at: usize,
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(id) = self.input.id {
+            map.serialize_entry("id", id)?;
+        }
+        if let Some(property) = &self.input.property {
+            map.serialize_entry("idProperty", property)?;
+        }
+        map.serialize_entry("objectWriteTraceId", &format_args!("{TRACE}{}", self.at))?;
+        map.serialize_entry("properties", &self.input.texts)?;
+        map.end()
+    }
+}
+
+const TRACE: &str = "row-";
+
+/// The input a trace id names.
+fn traced(trace: &str) -> Option<usize> {
+    trace.strip_prefix(TRACE)?.parse().ok()
 }
 
 /// A refusal of the whole call that one bad input may have caused.
@@ -73,7 +102,7 @@ fn one_may_be_bad(error: &Error) -> bool {
 impl HubSpot {
     /// Carries out `verb` (`create`, `update`, `upsert`) for each input, in the order given. One request for each 100 inputs;
     /// more if an error does not say which input it is about: the batch is then halved until it does.
-    pub(super) async fn batch(&self, entity: &Entity, verb: &'static str, inputs: &[Input]) -> Vec<Result<HubSpotRecord>> {
+    pub(super) async fn batch(&self, entity: &Entity, verb: &'static str, inputs: &[Input<'_>]) -> Vec<Result<HubSpotRecord>> {
         let mut outcomes: Vec<Option<Result<HubSpotRecord>>> = inputs.iter().map(|_| None).collect();
         let all: Vec<usize> = (0..inputs.len()).collect();
         let mut work: Vec<Vec<usize>> = all.chunks(BATCH_LIMIT).rev().map(<[usize]>::to_vec).collect();
@@ -96,18 +125,23 @@ impl HubSpot {
                 }
             }
         }
-        for (input, outcome) in inputs.iter().zip(&outcomes) {
-            if let Some(Ok(row)) = outcome {
-                self.mark(entity, &row.id, &input.properties);
-            }
-        }
+        let done = inputs.iter().zip(&outcomes).filter_map(|(input, outcome)| match outcome {
+            Some(Ok(row)) => Some((row.id.as_str(), input.texts.fields())),
+            _ => None,
+        });
+        let done: Vec<(&str, &Fields)> = done.collect();
+        self.mark(entity, &done).await;
         let missing = || Err(Error::internal("an input of a batch got no outcome").during(verb).on(entity));
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 
-    async fn batch_call(&self, entity: &Entity, verb: &'static str, inputs: &[Input], run: &[usize]) -> Result<Listing> {
-        let bodies: Vec<Value> = run.iter().filter_map(|at| Some(inputs.get(*at)?.body(*at))).collect();
-        let call = Call::post(verb, format!("{}/batch/{verb}", self.objects(entity))).json(&json!({ "inputs": bodies }))?;
+    async fn batch_call(&self, entity: &Entity, verb: &'static str, inputs: &[Input<'_>], run: &[usize]) -> Result<Listing> {
+        #[derive(Serialize)]
+        struct Request<'a> {
+            inputs: Inputs<'a>,
+        }
+        let body = Request { inputs: Inputs { inputs, run } };
+        let call = Call::post(verb, format!("{}/batch/{verb}", self.objects(entity))).json(&body)?;
         self.send(&call).await?.json()
     }
 
@@ -183,7 +217,7 @@ fn put(outcomes: &mut [Option<Result<HubSpotRecord>>], at: usize, outcome: Resul
 /// Gives results and errors to their inputs. Answers an error that names no input, and whether a result fits none.
 fn attribute(
     listing: Listing,
-    inputs: &[Input],
+    inputs: &[Input<'_>],
     run: &[usize],
     outcomes: &mut [Option<Result<HubSpotRecord>>],
     verb: &'static str,
@@ -192,8 +226,8 @@ fn attribute(
     let (mut blame, mut stray) = (None, false);
     let open = |outcomes: &[Option<Result<HubSpotRecord>>], at: &usize| outcomes.get(*at).is_some_and(Option::is_none);
     for row in listing.results {
-        let traced = row.object_write_trace_id.as_deref();
-        let found = run.iter().find(|at| traced == Some(trace(**at).as_str()));
+        // A run is in the order of its inputs, halved or not.
+        let found = row.object_write_trace_id.as_deref().and_then(traced).and_then(|at| run.get(run.binary_search(&at).ok()?));
         let found = found.or_else(|| run.iter().find(|at| open(outcomes, at) && inputs.get(**at).is_some_and(|input| input.fits(&row))));
         match found {
             Some(at) => put(outcomes, *at, Ok(row)),
@@ -203,11 +237,12 @@ fn attribute(
     for complaint in &listing.errors {
         let error = || complaint.error(None).during(verb).on(entity);
         let traces = complaint.context("objectWriteTraceId");
-        let mut named: Vec<usize> = run.iter().copied().filter(|at| traces.contains(&trace(*at))).collect();
+        let traces: Vec<usize> = traces.iter().filter_map(|trace| traced(trace)).collect();
+        let mut named: Vec<usize> = run.iter().copied().filter(|at| traces.contains(at)).collect();
         if named.is_empty() {
             let mut ids = complaint.named_ids();
             ids.extend(complaint.context_texts());
-            let is = |at: &usize| inputs.get(*at).and_then(|input| input.id.as_ref()).is_some_and(|id| ids.contains(id));
+            let is = |at: &usize| inputs.get(*at).and_then(|input| input.id).is_some_and(|id| ids.iter().any(|named| named == id));
             named = run.iter().copied().filter(is).collect();
         }
         if named.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 use jiff::tz::{Offset, TimeZone};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::adapter::Capabilities;
@@ -15,13 +15,13 @@ use crate::host::Host;
 use crate::http::HttpTransport;
 use crate::hubspot::capabilities::capabilities;
 use crate::hubspot::config::HubSpotConfig;
-use crate::hubspot::dialect::HubSpotDialect;
+use crate::hubspot::dialect::{HubSpotDialect, burst};
 use crate::hubspot::echoes::OwnWrites;
 use crate::hubspot::limiter::{HubSpotLimiter, Lane};
 use crate::hubspot::limits::MAX_NAMES;
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::{HubSpotRecord, Listing, Paging};
-use crate::hubspot::values::encode;
+use crate::hubspot::values::{Texts, encode};
 use crate::model::{Entity, Fields, RecordId};
 use crate::query::{Cursor, Page};
 use crate::rest::{Answer, Call, Client};
@@ -64,6 +64,14 @@ pub(super) struct Account {
 pub(super) fn in_the_way(error: &Error) -> Option<&RecordId> {
     let same = error.kind() == ErrorKind::Duplicate && error.code() == Some("CONFLICT");
     error.duplicates().first().filter(|_| same)
+}
+
+/// What a record is written from.
+#[derive(Serialize)]
+struct RowBody<'a> {
+    properties: Texts<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    associations: Option<Vec<Value>>,
 }
 
 /// Names as one comma-separated query value.
@@ -133,10 +141,12 @@ impl HubSpot {
         self
     }
 
-    pub(super) fn mark(&self, entity: &Entity, id: &str, properties: &Map<String, Value>) {
-        if let Some(own) = &self.own {
-            own.sent(entity, id, properties, self.host.now());
-        }
+    /// Remembers what was written; fields that cannot be written were not.
+    pub(super) async fn mark(&self, entity: &Entity, writes: &[(&str, &Fields)]) {
+        let Some(own) = &self.own else { return };
+        let encoded: Vec<(&str, Map<String, Value>)> = writes.iter().filter_map(|(id, fields)| Some((*id, encode(fields).ok()?))).collect();
+        let writes: Vec<(&str, &Map<String, Value>)> = encoded.iter().map(|(id, properties)| (*id, properties)).collect();
+        own.remember(entity, &writes, self.host.now()).await;
     }
 
     pub(super) fn transport(&self) -> &Arc<dyn HttpTransport> {
@@ -154,8 +164,16 @@ impl HubSpot {
         let lane = Lane::of(&call.path);
         limiter.turn(lane).await.map_err(|error| error.not_applied().during(call.operation))?;
         let answer = self.rest.send(call).await;
-        if let Err(error) = &answer {
-            limiter.refused(lane, error);
+        match &answer {
+            Ok(answer) => {
+                if let Some(told) = burst(answer.headers()) {
+                    limiter.told(lane, told.max, told.remaining, told.window);
+                    if lane == Lane::Api {
+                        self.dialect().tell_burst(told);
+                    }
+                }
+            }
+            Err(error) => limiter.refused(lane, error),
         }
         answer
     }
@@ -250,22 +268,14 @@ impl HubSpot {
     /// # Errors
     /// See [`HubSpot`]; [`ErrorKind::Duplicate`] with the record in the way, never retried.
     pub async fn create(&self, entity: &Entity, fields: &Fields) -> Result<HubSpotRecord> {
-        self.create_with(entity, encode(fields)?, None).await
+        self.create_with(entity, fields, None).await
     }
 
-    pub(super) async fn create_with(
-        &self,
-        entity: &Entity,
-        properties: Map<String, Value>,
-        ties: Option<Vec<Value>>,
-    ) -> Result<HubSpotRecord> {
-        let body = match ties {
-            Some(ties) => json!({ "properties": properties, "associations": ties }),
-            None => json!({ "properties": properties }),
-        };
+    pub(super) async fn create_with(&self, entity: &Entity, fields: &Fields, associations: Option<Vec<Value>>) -> Result<HubSpotRecord> {
+        let body = RowBody { properties: Texts::new(fields)?, associations };
         let call = Call::post("create", self.objects(entity)).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark(entity, &row.id, &properties);
+        self.mark(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }
 
@@ -278,10 +288,10 @@ impl HubSpot {
         if let Some(property) = property {
             path = format!("{path}?idProperty={}", segment(property));
         }
-        let properties = encode(fields)?;
-        let call = Call::patch("update", path).json(&json!({ "properties": properties }))?;
+        let body = RowBody { properties: Texts::new(fields)?, associations: None };
+        let call = Call::patch("update", path).json(&body)?;
         let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
-        self.mark(entity, &row.id, &properties);
+        self.mark(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }
 

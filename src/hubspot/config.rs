@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::auth::{OAuthClient, OAuthGrant, Renewable, StaticToken, TokenCache, TokenSource};
+use crate::auth::{OAuthClient, OAuthGrant, Renewable, StaticToken, TokenCache, TokenSource, optional_secret};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
@@ -22,19 +22,19 @@ pub struct HubSpotConfig {
     /// The connection's name, in labels, links and errors. Default: `hubspot`.
     pub name: String,
     /// A private app's token, a service key, or an OAuth access token that the host renews itself.
-    #[serde(alias = "accessToken", deserialize_with = "secret")]
+    #[serde(alias = "accessToken", deserialize_with = "optional_secret")]
     pub access_token: Option<SecretString>,
     /// The OAuth app's client id.
     #[serde(alias = "clientId")]
     pub client_id: String,
     /// Its client secret.
-    #[serde(alias = "clientSecret", deserialize_with = "secret")]
+    #[serde(alias = "clientSecret", deserialize_with = "optional_secret")]
     pub client_secret: Option<SecretString>,
     /// The refresh token to begin with. Access tokens live 30 minutes and are renewed by the clock.
-    #[serde(alias = "refreshToken", deserialize_with = "secret")]
+    #[serde(alias = "refreshToken", deserialize_with = "optional_secret")]
     pub refresh_token: Option<SecretString>,
     /// Not usable: account API keys ended on 30 November 2022. Set, it is refused with a message that says so.
-    #[serde(alias = "apiKey", deserialize_with = "secret")]
+    #[serde(alias = "apiKey", deserialize_with = "optional_secret")]
     pub api_key: Option<SecretString>,
     /// The account (portal, hub) id. Form submissions and the journal's subscriptions need it.
     #[serde(alias = "portalId", deserialize_with = "number_or_text")]
@@ -80,10 +80,6 @@ impl Default for HubSpotConfig {
 fn absolute(text: &str, option: &str) -> Result<Url> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
     url.ok_or_else(|| Error::config(format!("the HubSpot {option} must be an absolute http or https URL")))
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }
 
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, FieldError, Retry};
 use crate::host::Host;
+use crate::http::retry_after;
 use crate::hubspot::limiter::HubSpotLimiter;
 use crate::model::RecordId;
 use crate::rest::{Dialect, Failure};
@@ -73,6 +74,10 @@ impl HubSpotDialect {
     /// The day's allowance. Not told to OAuth apps.
     pub fn daily(&self) -> Option<RateWindow> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).daily
+    }
+
+    pub(super) fn tell_burst(&self, burst: RateWindow) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).burst = Some(burst);
     }
 
     pub(super) fn set_zone(&self, zone: TimeZone, offset_only: bool) {
@@ -268,6 +273,16 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
+fn pair(headers: &HeaderMap, max: &str, left: &str, window: Duration) -> Option<RateWindow> {
+    Some(RateWindow { max: number(headers, max)?, remaining: number(headers, left)?, window })
+}
+
+/// The rolling window that an answer tells of: that of the app, or that of associations if it is an answer about those.
+pub(super) fn burst(headers: &HeaderMap) -> Option<RateWindow> {
+    let window = number(headers, "x-hubspot-ratelimit-interval-milliseconds").unwrap_or(10_000);
+    pair(headers, "x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining", Duration::from_millis(window))
+}
+
 impl Dialect for HubSpotDialect {
     fn name(&self) -> &'static str {
         "hubspot"
@@ -281,7 +296,7 @@ impl Dialect for HubSpotDialect {
         {
             error = error.with_request_id(id);
         }
-        let told = number(failure.headers, "retry-after").map(Duration::from_secs);
+        let told = retry_after(failure.headers);
         match failure.status.as_u16() {
             429 => {
                 let message = complaint.message.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -326,17 +341,8 @@ impl Dialect for HubSpotDialect {
     }
 
     fn observe(&self, headers: &HeaderMap) {
-        let pair = |max: &str, left: &str, window: Duration| {
-            Some(RateWindow { max: number(headers, max)?, remaining: number(headers, left)?, window })
-        };
-        let window = number(headers, "x-hubspot-ratelimit-interval-milliseconds").unwrap_or(10_000);
-        let burst = pair("x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining", Duration::from_millis(window));
-        let daily = pair("x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining", Duration::from_secs(86_400));
-        if let (Some(limiter), Some(burst)) = (&self.limiter, burst) {
-            limiter.told(burst.max, burst.remaining, burst.window);
-        }
+        let daily = pair(headers, "x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining", Duration::from_secs(86_400));
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.burst = burst.or(heard.burst);
         heard.daily = daily.or(heard.daily);
     }
 }

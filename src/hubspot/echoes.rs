@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,9 +14,12 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::error::Result;
 use crate::hubspot::entity::canonical;
 use crate::hubspot::values::encode;
 use crate::model::{Change, ChangeKind, Entity, Fields};
+use crate::store::{Batch, Family, Key, Store};
+use crate::webhook::signature::hex;
 
 type Mark = [u8; 16];
 
@@ -29,13 +32,15 @@ struct Marks {
 
 /// Marks of one's own writes, in memory and bounded. Hand one to
 /// [`HubSpot::with_own_writes`](crate::hubspot::HubSpot::with_own_writes), and what webhooks or the journal bring to
-/// [`OwnWrites::without_echoes`].
+/// [`OwnWrites::filter`].
 ///
-/// A restart forgets the marks: an echo then counts as a change, which a comparison with the record finds to be none.
+/// A restart forgets the marks, and other processes do not have them, unless they are [kept in a store](OwnWrites::kept_in). An
+/// echo without a mark counts as a change, which a comparison with the record finds to be none.
 pub struct OwnWrites {
     window: Duration,
     most: usize,
     marks: Mutex<Marks>,
+    kept: Option<(Arc<dyn Store>, String)>,
 }
 
 impl fmt::Debug for OwnWrites {
@@ -53,10 +58,74 @@ impl Default for OwnWrites {
 impl OwnWrites {
     /// Marks that live for `window`, and of which the newest `most` are kept. Default: ten minutes and 100,000 values.
     pub fn new(window: Duration, most: usize) -> Self {
-        Self { window, most: most.max(1), marks: Mutex::default() }
+        Self { window, most: most.max(1), marks: Mutex::default(), kept: None }
     }
 
-    /// Remembers a write.
+    /// Keeps the marks of `connection` in `store` too, as hashes and no longer than the window: they survive a restart, and what
+    /// one process wrote another one knows. One commit for each request that writes, one read for each [`OwnWrites::filter`]. A
+    /// mark is made after the write: a process that dies between the two, or a store that fails, leaves an echo that counts as a
+    /// change.
+    #[must_use]
+    pub fn kept_in(mut self, store: Arc<dyn Store>, connection: impl Into<String>) -> Self {
+        self.kept = Some((store, connection.into()));
+        self
+    }
+
+    /// Remembers writes; those of one request.
+    pub(super) async fn remember(&self, entity: &Entity, writes: &[(&str, &Map<String, Value>)], now: Timestamp) {
+        for (id, properties) in writes {
+            self.sent(entity, id, properties, now);
+        }
+        let Some((store, connection)) = &self.kept else { return };
+        let expires = now.checked_add(self.window).unwrap_or(Timestamp::MAX);
+        let mut batch = Batch::new();
+        for (id, properties) in writes {
+            for (name, value) in *properties {
+                batch.put_until(key(connection, mark(entity, id, name, value)), now.as_millisecond().to_string(), expires);
+            }
+        }
+        if !batch.is_empty() {
+            // The write is done: that it could not be marked is no reason to call it failed.
+            let _ = store.commit(batch).await;
+        }
+    }
+
+    /// The changes without what we wrote ourselves: by the marks in memory, and by those of the store if there is one.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Store`] if the store fails.
+    pub async fn filter(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Change>> {
+        let mut left: Vec<Change> = changes.into_iter().filter_map(|change| self.without_echoes(change, now)).collect();
+        let Some((store, connection)) = &self.kept else { return Ok(left) };
+        let told = |change: &Change| {
+            let marks = change.fields.iter().map(|(name, value)| mark(&change.entity, change.id.as_str(), name, value));
+            if may_be_echo(change) { marks.collect() } else { Vec::new() }
+        };
+        let keys: Vec<Key> = left.iter().flat_map(told).map(|mark| key(connection, mark)).collect();
+        if keys.is_empty() {
+            return Ok(left);
+        }
+        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
+        let rows = store.load_many(&keys).await?;
+        let known: Vec<bool> = rows
+            .iter()
+            .map(|row| {
+                let at = row.as_ref().and_then(|row| std::str::from_utf8(&row.value).ok()?.parse::<i64>().ok());
+                at.is_some_and(|at| now.as_millisecond().saturating_sub(at) <= window)
+            })
+            .collect();
+        let mut known = known.into_iter();
+        left.retain_mut(|change| {
+            if !may_be_echo(change) {
+                return true;
+            }
+            change.fields.retain(|_, _| !known.next().unwrap_or(false));
+            !change.fields.is_empty()
+        });
+        Ok(left)
+    }
+
+    /// Remembers a write, in memory.
     pub fn wrote(&self, entity: &Entity, id: &str, fields: &Fields, now: Timestamp) {
         if let Ok(properties) = encode(fields) {
             self.sent(entity, id, &properties, now);
@@ -85,10 +154,10 @@ impl OwnWrites {
         marks.at.get(&mark).is_some_and(|at| now.as_millisecond().saturating_sub(*at) <= window)
     }
 
-    /// The change without what we wrote ourselves, or `None` if nothing is left of it. Deletions, restorations and bare
+    /// The change without what this process wrote itself, or `None` if nothing is left of it. Deletions, restorations and bare
     /// notifications are never taken for echoes.
     pub fn without_echoes(&self, mut change: Change, now: Timestamp) -> Option<Change> {
-        if !matches!(change.kind, ChangeKind::Created | ChangeKind::Updated) || change.fields.is_empty() {
+        if !may_be_echo(&change) {
             return Some(change);
         }
         let (entity, id) = (change.entity.clone(), change.id.clone());
@@ -110,6 +179,14 @@ pub(super) fn comparable(name: &str, value: &Value) -> String {
         Err(_) if name == "email" => text.to_lowercase(),
         Err(_) => text,
     }
+}
+
+fn may_be_echo(change: &Change) -> bool {
+    matches!(change.kind, ChangeKind::Created | ChangeKind::Updated) && !change.fields.is_empty()
+}
+
+fn key(connection: &str, mark: Mark) -> Key {
+    Key::new(Family::Ledger, &["echo", connection, &hex(&mark)])
 }
 
 fn mark(entity: &Entity, id: &str, name: &str, value: &Value) -> Mark {

@@ -211,8 +211,14 @@ impl HubSpot {
         };
         let at = at.as_millisecond();
         let mut after: Option<String> = None;
+        // The newest come first as far as is known: a form whose entries are in another order is not left early.
+        let (mut newest_first, mut last) = (true, i64::MAX);
         for page in 0.. {
             let entries = self.form_entries(&submission.form, after.as_deref()).await?;
+            for entry in &entries.0 {
+                newest_first &= entry.submitted_at <= last;
+                last = entry.submitted_at;
+            }
             let same = |entry: &FormEntry| {
                 let texts = entry.values.iter().filter(|value| value.name == "email").filter_map(|value| plain(&value.value));
                 entry.submitted_at == at && texts.into_iter().any(|text| text.eq_ignore_ascii_case(email))
@@ -220,7 +226,7 @@ impl HubSpot {
             if entries.0.iter().any(same) {
                 return Ok(false);
             }
-            let past = !entries.0.is_empty() && entries.0.iter().all(|entry| entry.submitted_at < at);
+            let past = newest_first && !entries.0.is_empty() && entries.0.iter().all(|entry| entry.submitted_at < at);
             if past || entries.1.is_none() {
                 break;
             }

@@ -16,10 +16,16 @@ use crate::pace::{Bucket, Window};
 pub(super) enum Lane {
     /// Everything else.
     Api,
+    /// Associations, which have a rolling window of their own.
+    Associations,
     /// Submissions of forms: ten refusals within a second block the address for a minute.
     Forms,
     /// The webhooks journal: no daily allowance.
     Journal,
+    /// The journal's snapshots: 10 a second.
+    Snapshots,
+    /// The journal's subscriptions: 50 a second.
+    Subscriptions,
     /// Searches of all apps together.
     Search,
 }
@@ -29,21 +35,55 @@ impl Lane {
         let path = path.split('?').next().unwrap_or_default();
         if path.ends_with("/search") && path.starts_with("/crm/") && path.contains("objects") {
             Self::Search
+        } else if path.starts_with("/webhooks-journal/snapshots/") {
+            Self::Snapshots
+        } else if path.starts_with("/webhooks-journal/subscriptions/") {
+            Self::Subscriptions
         } else if path.starts_with("/webhooks-journal/") {
             Self::Journal
         } else if path.starts_with("/submissions/") {
             Self::Forms
+        } else if path.starts_with("/crm/") && path.split('/').any(|part| part == "associations") {
+            Self::Associations
         } else {
             Self::Api
         }
     }
 }
 
-struct App {
+/// A rolling window whose size the answers tell.
+struct Rolling {
     bucket: Bucket,
     limit: u32,
+}
+
+impl Rolling {
+    fn new(limit: u32) -> Self {
+        Self { bucket: burst(limit), limit }
+    }
+}
+
+struct App {
+    api: Rolling,
+    associations: Rolling,
     forms: Bucket,
     journal: Bucket,
+    snapshots: Bucket,
+    subscriptions: Bucket,
+}
+
+impl App {
+    fn bucket(&mut self, lane: Lane) -> Option<&mut Bucket> {
+        Some(match lane {
+            Lane::Api => &mut self.api.bucket,
+            Lane::Associations => &mut self.associations.bucket,
+            Lane::Forms => &mut self.forms,
+            Lane::Journal => &mut self.journal,
+            Lane::Snapshots => &mut self.snapshots,
+            Lane::Subscriptions => &mut self.subscriptions,
+            Lane::Search => return None,
+        })
+    }
 }
 
 struct Account {
@@ -82,10 +122,10 @@ fn searches(limit: u32) -> Bucket {
 }
 
 fn app() -> Arc<Mutex<App>> {
-    let limit = 100;
     let forms = Bucket::new([Window::new(50, TEN_SECONDS).burst(5)]);
-    let journal = Bucket::new([Window::per_second(100)]);
-    Arc::new(Mutex::new(App { bucket: burst(limit), limit, forms, journal }))
+    let second = |limit: u32| Bucket::new([Window::per_second(limit).burst(limit / 5)]);
+    let (journal, snapshots, subscriptions) = (second(100), second(10), second(50));
+    Arc::new(Mutex::new(App { api: Rolling::new(100), associations: Rolling::new(100), forms, journal, snapshots, subscriptions }))
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,8 +133,9 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl HubSpotLimiter {
-    /// 100 requests in ten seconds, which is the smallest allowance there is, until an answer names a larger one; 5 searches a
-    /// second; 50 form submissions in ten seconds.
+    /// 100 requests in ten seconds, and 100 for associations, which is the smallest allowance there is, until an answer names a
+    /// larger one; 5 searches a second; 50 form submissions in ten seconds; a second, 100 reads of the journal, 50 calls about its
+    /// subscriptions and 10 for snapshots.
     pub fn new(host: Host) -> Self {
         let account = Account { search: searches(5), searches: 5, spent_until: Duration::ZERO };
         Self { host, app: app(), account: Arc::new(Mutex::new(account)), longest_wait: Duration::from_secs(60) }
@@ -124,6 +165,13 @@ impl HubSpotLimiter {
         self
     }
 
+    /// The app's requests in ten seconds, where they are known before the first answer names them.
+    #[must_use]
+    pub fn requests_in_ten_seconds(self, limit: u32) -> Self {
+        lock(&self.app).api = Rolling::new(limit.max(1));
+        self
+    }
+
     /// Waits for a turn.
     ///
     /// # Errors
@@ -131,19 +179,15 @@ impl HubSpotLimiter {
     /// than [`HubSpotLimiter::longest_wait`]; each with the time, and nothing was sent.
     pub(super) async fn turn(&self, lane: Lane) -> Result<()> {
         let now = self.host.monotonic();
-        if matches!(lane, Lane::Api | Lane::Search) {
+        if matches!(lane, Lane::Api | Lane::Associations | Lane::Search) {
             let left = lock(&self.account).spent_until.saturating_sub(now);
             if !left.is_zero() {
                 let message = "the account's daily allowance is spent; it comes back at its midnight";
                 return Err(Error::new(ErrorKind::QuotaExhausted, message).with_code("DAILY").retrying(Retry::After(left)));
             }
         }
-        let wait = match lane {
-            Lane::Api => self.take(&mut lock(&self.app).bucket, now),
-            Lane::Forms => self.take(&mut lock(&self.app).forms, now),
-            Lane::Journal => self.take(&mut lock(&self.app).journal, now),
-            Lane::Search => self.take(&mut lock(&self.account).search, now),
-        };
+        let mine = lock(&self.app).bucket(lane).map(|bucket| self.take(bucket, now));
+        let wait = mine.unwrap_or_else(|| self.take(&mut lock(&self.account).search, now));
         match wait {
             Ok(wait) if wait.is_zero() => Ok(()),
             Ok(wait) => {
@@ -162,17 +206,24 @@ impl HubSpotLimiter {
         if wait > self.longest_wait { Err(wait) } else { Ok(bucket.reserve(now, 1)) }
     }
 
-    /// What an answer's headers said of the rolling window.
-    pub(super) fn told(&self, max: u64, remaining: u64, window: Duration) {
+    /// What an answer's headers said of the lane's rolling window.
+    pub(super) fn told(&self, lane: Lane, max: u64, remaining: u64, window: Duration) {
         let now = self.host.monotonic();
         let mut app = lock(&self.app);
+        let rolling = match lane {
+            Lane::Api => &mut app.api,
+            Lane::Associations => &mut app.associations,
+            _ => return,
+        };
         let max = u32::try_from(max).unwrap_or(u32::MAX).max(1);
-        if max != app.limit && window == TEN_SECONDS {
-            (app.limit, app.bucket) = (max, burst(max));
+        if max != rolling.limit && window == TEN_SECONDS {
+            *rolling = Rolling::new(max);
         }
-        // Others spend it too: near its end their share counts.
+        // Others spend it too: near its end their share counts. Far from it nobody has to wait, whatever was counted here.
         if remaining <= u64::from(max / 10) {
-            app.bucket.allow(now, remaining, window);
+            rolling.bucket.allow(now, remaining, window);
+        } else if remaining >= u64::from(max / 2) {
+            rolling.bucket.renew();
         }
     }
 
@@ -193,13 +244,17 @@ impl HubSpotLimiter {
                 account.search = searches(account.searches);
                 account.search.pause(now, wait);
             }
-            (429, Lane::Forms) => lock(&self.app).forms.pause(now, wait),
-            (429, Lane::Journal) => lock(&self.app).journal.pause(now, wait),
-            (429 | 423 | 477, _) => {
-                lock(&self.app).bucket.pause(now, wait);
-                if status != 429 {
-                    lock(&self.account).search.pause(now, wait);
+            (429, lane) => {
+                if let Some(bucket) = lock(&self.app).bucket(lane) {
+                    bucket.pause(now, wait);
                 }
+            }
+            // The whole account waits.
+            (423 | 477, _) => {
+                let mut app = lock(&self.app);
+                app.api.bucket.pause(now, wait);
+                app.associations.bucket.pause(now, wait);
+                lock(&self.account).search.pause(now, wait);
             }
             _ => {}
         }
@@ -228,7 +283,12 @@ mod tests {
             ("/crm/objects/2026-03/contacts/search", Lane::Search),
             ("/crm/v3/objects/0-1/search?x=1", Lane::Search),
             ("/crm/objects/2026-03/contacts/batch/read", Lane::Api),
+            ("/crm/objects/2026-03/contacts/7/associations/companies", Lane::Associations),
+            ("/crm/v4/associations/contacts/companies/batch/read", Lane::Associations),
+            ("/crm/v3/objects/contacts/7?associations=companies", Lane::Api),
             ("/webhooks-journal/journal/2026-03/earliest", Lane::Journal),
+            ("/webhooks-journal/subscriptions/2026-03/filters", Lane::Subscriptions),
+            ("/webhooks-journal/snapshots/2026-03/crm", Lane::Snapshots),
             ("/submissions/v3/integration/submit/1/g", Lane::Forms),
         ] {
             assert_eq!(Lane::of(path), lane, "{path}");
@@ -246,9 +306,14 @@ mod tests {
     #[test]
     fn headers_and_refusals_set_the_pace() {
         let limiter = HubSpotLimiter::new(Host::manual(1));
-        limiter.told(190, 180, TEN_SECONDS);
-        assert_eq!(lock(&limiter.app).limit, 190);
-        limiter.told(190, 0, TEN_SECONDS);
+        limiter.told(Lane::Api, 190, 180, TEN_SECONDS);
+        limiter.told(Lane::Associations, 150, 149, TEN_SECONDS);
+        {
+            let app = lock(&limiter.app);
+            assert_eq!((app.api.limit, app.associations.limit), (190, 150), "each its own");
+        }
+        limiter.told(Lane::Api, 190, 0, TEN_SECONDS);
+        assert_eq!(turns(&limiter, Lane::Associations, 1), [0]);
         assert!(turns(&limiter, Lane::Api, 1)[0] >= 10_000);
         let busy = Error::new(ErrorKind::RateLimited, "x").with_status(StatusCode::TOO_MANY_REQUESTS);
         limiter.refused(Lane::Search, &busy.retrying(Retry::After(Duration::from_secs(1))));

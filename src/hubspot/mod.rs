@@ -5,7 +5,7 @@
 //!
 //! Beside the records there are associations with named types ([`AssociationType`]), definitions that are checked before they are
 //! sent ([`Property`], [`ObjectSchema`], [`Pipeline`]), engagements ([`Engagement`]), timeline events ([`AppEvent`],
-//! [`TemplateEvent`]), forms ([`FormSubmission`]), webhooks ([`HubSpotVerifier`]) and the journal ([`HubSpotJournal`]). Whole
+//! [`TemplateEvent`], [`HubSpotTemplates`]), forms ([`FormSubmission`], [`FormDefinition`]), webhooks ([`HubSpotVerifier`]) and the journal ([`HubSpotJournal`]). Whole
 //! journeys are in [`flows`].
 //!
 //! # Pace
@@ -29,6 +29,7 @@ mod engagements;
 pub mod entity;
 mod filter;
 pub mod flows;
+mod form_definitions;
 mod forms;
 mod journal;
 mod limiter;
@@ -37,10 +38,13 @@ mod objects;
 mod owners;
 mod paths;
 mod pipelines;
+mod portions;
 mod properties;
 mod record;
 mod schemas;
 mod search;
+mod subscriptions;
+mod templates;
 mod ties;
 mod timeline;
 mod token;
@@ -54,8 +58,9 @@ pub use config::HubSpotConfig;
 pub use dialect::{HubSpotDialect, RateWindow};
 pub use echoes::OwnWrites;
 pub use engagements::{EmailDirection, Engagement};
+pub use form_definitions::{FormDefinition, FormField};
 pub use forms::{FormEntry, FormSubmission, FormValue};
-pub use journal::{HubSpotJournal, JournalEvent, JournalPage, JournalSubscribed, JournalSubscription};
+pub use journal::{HubSpotJournal, JournalEvent, JournalFile, JournalPage};
 pub use limiter::HubSpotLimiter;
 pub use limits::BATCH_LIMIT;
 pub use objects::ReadOptions;
@@ -65,6 +70,8 @@ pub use pipelines::{Pipeline, Stage};
 pub use properties::{Property, PropertyOption};
 pub use record::HubSpotRecord;
 pub use schemas::{ObjectLabels, ObjectSchema, Provisioned};
+pub use subscriptions::{JournalCondition, JournalFilter, JournalSubscribed, JournalSubscription};
+pub use templates::{EventTemplate, HubSpotTemplates, TemplateToken};
 pub use ties::Tie;
 pub use timeline::{AppEvent, TemplateEvent, Whose};
 pub use values::{check_dates, decode, encode};

@@ -8,7 +8,6 @@ use crate::hubspot::client::{HubSpot, list};
 use crate::hubspot::limits::MAX_NAMES;
 use crate::hubspot::paths::segment;
 use crate::hubspot::record::HubSpotRecord;
-use crate::hubspot::values::encode;
 use crate::model::{Entity, Fields, RecordId};
 use crate::rest::Call;
 
@@ -136,7 +135,7 @@ impl HubSpot {
     /// See [`HubSpot::create`]; [`ErrorKind::Config`] for an association without a type.
     pub async fn create_associated(&self, entity: &Entity, fields: &Fields, associations: &[NewAssociation]) -> Result<HubSpotRecord> {
         let ties: Vec<Value> = associations.iter().map(NewAssociation::body).collect::<Result<_>>()?;
-        self.create_with(entity, encode(fields)?, Some(ties)).await
+        self.create_with(entity, fields, Some(ties)).await
     }
 
     /// Erases a contact for good (GDPR): its address is then refused by imports. Cannot be undone. With `id_property`, `id` is

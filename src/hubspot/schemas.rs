@@ -53,6 +53,24 @@ pub struct ObjectSchema {
     /// `p{portal}_{name}`, given by HubSpot.
     #[serde(skip_serializing)]
     pub fully_qualified_name: Option<String>,
+    /// `None` if the answer does not tell.
+    #[serde(skip_serializing)]
+    associations: Option<Vec<Linked>>,
+}
+
+/// A kind of association that an object has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Linked {
+    from_object_type_id: String,
+    to_object_type_id: String,
+}
+
+impl Linked {
+    fn joins(&self, one: &str, other: &str) -> bool {
+        let (from, to) = (self.from_object_type_id.as_str(), self.to_object_type_id.as_str());
+        (from, to) == (one, other) || (to, from) == (one, other)
+    }
 }
 
 /// What a provisioning did.
@@ -67,6 +85,8 @@ pub struct Provisioned {
     pub properties: Vec<String>,
     /// Whether its lists (required, searchable, shown) were changed.
     pub lists: bool,
+    /// Objects it can be associated with now and could not before, by type id.
+    pub associations: Vec<String>,
 }
 
 impl ObjectSchema {
@@ -217,8 +237,9 @@ impl HubSpot {
     }
 
     /// Makes the object unless one of this name is there; what is there gets the properties, options, list entries and
-    /// associations it lacks, and loses nothing. Two requests for what is there already, and one or two for each property that is
-    /// not as wanted. Repeatable: a second run changes nothing.
+    /// associations it lacks, and loses nothing. Two requests for what is there already, and one or two for each property or
+    /// association that is not as wanted; associations stay as they are if the answer does not tell which there are. Repeatable: a
+    /// second run changes nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a schema that cannot work, before anything is sent, with every fault among
@@ -232,7 +253,8 @@ impl HubSpot {
                 Ok(answer) => {
                     let made: ObjectSchema = answer.json()?;
                     let properties = wanted.properties.iter().map(|property| property.name.clone()).collect();
-                    return Ok(Provisioned { object_type_id: made.id()?, created: true, properties, lists: false });
+                    let associations = wanted.associated_objects.clone();
+                    return Ok(Provisioned { object_type_id: made.id()?, created: true, properties, lists: false, associations });
                 }
                 // Somebody else was faster.
                 Err(error) if error.kind() == ErrorKind::Duplicate => {
@@ -270,6 +292,21 @@ impl HubSpot {
             let path = format!("{}/{}", self.config.api_version.schemas(), segment(object.as_str()));
             self.send(&Call::patch("provision", path).json(&Value::Object(patch))?).await.map_err(|error| error.on(&object))?;
             done.lists = true;
+        }
+        for other in &wanted.associated_objects {
+            // One that may be there is not made: it would be there twice.
+            if there.associations.as_ref().is_none_or(|known| known.iter().any(|link| link.joins(&done.object_type_id, other))) {
+                continue;
+            }
+            let name = format!("{}_to_{}", wanted.name, other.replace('-', "_"));
+            let body = json!({ "fromObjectTypeId": done.object_type_id, "toObjectTypeId": other, "name": name });
+            let path = format!("{}/{}/associations", self.config.api_version.schemas(), segment(object.as_str()));
+            match self.send(&Call::post("provision", path).json(&body)?).await {
+                Ok(_) => done.associations.push(other.clone()),
+                // Somebody else was faster.
+                Err(error) if error.kind() == ErrorKind::Duplicate => {}
+                Err(error) => return Err(error.on(&object)),
+            }
         }
         Ok(done)
     }

@@ -1,4 +1,4 @@
-//! Searches: within the limits, and past 10,000 results by windows of ids.
+//! Searches: within the limits, past 10,000 results by windows of ids, and lists of any length in portions.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::hubspot::client::HubSpot;
 use crate::hubspot::entity::{created_property, defaults, modified_property};
 use crate::hubspot::filter::{Filter, Group, lower, within_limits};
-use crate::hubspot::record::{HubSpotRecord, Listing, Paging};
+use crate::hubspot::portions::Portions;
+use crate::hubspot::record::{HubSpotRecord, Listing, Paging, projection};
 use crate::model::{Entity, Record};
 use crate::query::{Criteria, Cursor, Page, Query};
 use crate::rest::Call;
@@ -17,7 +18,7 @@ const PAGE: u64 = 200;
 /// Results of one search.
 const CEILING: u64 = 10_000;
 /// Characters of one request.
-const MAX_BODY: usize = 3_000;
+pub(super) const MAX_BODY: usize = 3_000;
 pub(super) const ID: &str = "hs_object_id";
 
 /// Where a search stands; the text of its cursor.
@@ -25,6 +26,8 @@ pub(super) const ID: &str = "hs_object_id";
 #[serde(default)]
 struct Place {
     query: String,
+    /// Which portion of a long list is asked for.
+    part: usize,
     /// The list's token, or the offset within the window.
     after: Option<String>,
     left: Option<u64>,
@@ -125,8 +128,10 @@ impl HubSpot {
         if place.left == Some(0) {
             return Ok(Page::last(Vec::new()));
         }
+        let portions = Portions::of(query);
+        let filter = portions.as_ref().map_or_else(|| query.filter.clone(), |portions| portions.filter(place.part));
         let wish = u64::from(query.page_size.unwrap_or(200).max(1)).min(place.left.unwrap_or(PAGE)).min(PAGE);
-        let lowered = lower(&query.filter, query.residual)?;
+        let lowered = lower(&filter, query.residual)?;
         if lowered.groups.is_empty() {
             return Ok(Page::new(Vec::new(), None, Some(0)));
         }
@@ -134,7 +139,7 @@ impl HubSpot {
         if everything && query.order.is_empty() {
             // The list has neither lag nor ceiling.
             let limit = u32::try_from(wish.min(100)).unwrap_or(100);
-            let select = selection(query, &lowered.local, None);
+            let select = selection(query, &lowered.local, None, None);
             let page = self.list(&query.entity, &select, place.after.as_deref(), limit, false).await?;
             place.after = page.next.map(|next| next.as_str().to_owned());
             let more = place.after.is_some();
@@ -157,7 +162,8 @@ impl HubSpot {
         }
         // Every record has a value of these, and it reads as it was written: they can begin a window.
         let windowed = sort.0 == ID || [created_property(&query.entity), modified_property(&query.entity)].contains(&sort.0);
-        let select = selection(query, &lowered.local, windowed.then_some(sort.0));
+        let select =
+            selection(query, &lowered.local, windowed.then_some(sort.0), portions.as_ref().map(|portions| portions.field.as_str()));
         let offset: u64 = place.after.as_deref().and_then(|after| after.parse().ok()).unwrap_or_default();
         let limit = wish.min(CEILING.saturating_sub(offset)).max(1);
         let mut listing = self.search_raw(&query.entity, &groups, Some(sort), &select, limit, place.after.as_deref()).await?;
@@ -186,8 +192,16 @@ impl HubSpot {
         } else {
             place.after = after;
         }
-        // In a later window, HubSpot counts only what is left.
-        let total = if window.is_none() && lowered.local.is_empty() { total } else { None };
+        if let Some(portions) = &portions {
+            let found_before = portions.found_before(place.part);
+            listing.results.retain(|row| !found_before(&row.properties));
+            if !more && place.part + 1 < portions.count() {
+                place = Place { query: place.query, part: place.part + 1, left: place.left, ..Place::default() };
+                more = true;
+            }
+        }
+        // In a later window or portion, HubSpot counts only what is left.
+        let total = if window.is_none() && portions.is_none() && lowered.local.is_empty() { total } else { None };
         self.finish(query, place, listing.results, &lowered.local, more, total)
     }
 
@@ -201,9 +215,10 @@ impl HubSpot {
         total: Option<u64>,
     ) -> Result<Page<Record>> {
         let mut items = Vec::with_capacity(rows.len());
+        let mut select = projection(&query.select);
         for row in rows {
             if local.iter().all(|part| part.matches(&row.properties)) {
-                items.push(row.into_record(&query.entity, &query.select)?);
+                items.push(row.into_record_of(&query.entity, &mut select)?);
             }
         }
         if let Some(left) = place.left {
@@ -235,10 +250,10 @@ fn beyond_the_ceiling(groups: &[Group], windowed: bool) -> Result<()> {
     })
 }
 
-/// What is asked for: what the caller wants, what is filtered here, and what begins a window.
-fn selection(query: &Query, local: &[Criteria], window: Option<&str>) -> Vec<String> {
+/// What is asked for: what the caller wants, what is filtered here, what begins a window, and what portions are told apart by.
+fn selection(query: &Query, local: &[Criteria], window: Option<&str>, portioned: Option<&str>) -> Vec<String> {
     let mut select = query.select.clone();
-    if select.is_empty() && !local.is_empty() {
+    if select.is_empty() && (!local.is_empty() || portioned.is_some()) {
         // Named properties replace those that come by themselves.
         select = defaults(&query.entity).into_iter().map(ToOwned::to_owned).collect();
     }
@@ -251,6 +266,6 @@ fn selection(query: &Query, local: &[Criteria], window: Option<&str>) -> Vec<Str
         }
     };
     local.iter().for_each(|part| part.visit_fields(&mut add));
-    window.into_iter().for_each(&mut add);
+    window.into_iter().chain(portioned).for_each(&mut add);
     select
 }

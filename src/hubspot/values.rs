@@ -1,6 +1,10 @@
 //! Property values: texts or null on the wire, typed here.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
@@ -14,26 +18,69 @@ use crate::model::{EntitySchema, FieldType, Fields};
 pub fn encode(fields: &Fields) -> Result<Map<String, Value>> {
     let mut properties = Map::new();
     for (name, value) in fields {
-        let text = match value {
-            Value::Array(items) => {
-                let items: Option<Vec<String>> = items.iter().map(scalar).collect();
-                items.map(|items| items.join(";"))
-            }
-            value => scalar(value),
-        };
-        let text =
-            text.ok_or_else(|| Error::config(format!("the property {name} holds an object or a nested list; hubspot takes texts")))?;
-        properties.insert(name.to_owned(), Value::String(text));
+        properties.insert(name.to_owned(), Value::String(text_of(name, value)?.into_owned()));
     }
     Ok(properties)
 }
 
-fn scalar(value: &Value) -> Option<String> {
+/// Fields as [`encode`] writes them, on the way into a body.
+#[derive(Clone, Copy)]
+pub(super) struct Texts<'a>(&'a Fields);
+
+impl<'a> Texts<'a> {
+    /// Looks at every value first: nothing is sent of fields that cannot be written whole.
+    pub(super) fn new(fields: &'a Fields) -> Result<Self> {
+        match fields.iter().find(|(_, value)| !writable(value)) {
+            Some((name, _)) => Err(no_text(name)),
+            None => Ok(Self(fields)),
+        }
+    }
+
+    pub(super) fn fields(self) -> &'a Fields {
+        self.0
+    }
+}
+
+impl Serialize for Texts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.0 {
+            map.serialize_entry(name, &text_of(name, value).map_err(serde::ser::Error::custom)?)?;
+        }
+        map.end()
+    }
+}
+
+/// One value as [`encode`] writes it.
+pub(super) fn text_of<'a>(name: &str, value: &'a Value) -> Result<Cow<'a, str>> {
+    let text = match value {
+        Value::Array(items) => {
+            let items: Option<Vec<Cow<'_, str>>> = items.iter().map(scalar).collect();
+            items.map(|items| Cow::Owned(items.join(";")))
+        }
+        value => scalar(value),
+    };
+    text.ok_or_else(|| no_text(name))
+}
+
+/// True if [`text_of`] has a text for it.
+fn writable(value: &Value) -> bool {
     match value {
-        Value::Null => Some(String::new()),
-        Value::Bool(yes) => Some(yes.to_string()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(text.clone()),
+        Value::Array(items) => !items.iter().any(|item| item.is_array() || item.is_object()),
+        value => !value.is_object(),
+    }
+}
+
+fn no_text(name: &str) -> Error {
+    Error::config(format!("the property {name} holds an object or a nested list; hubspot takes texts"))
+}
+
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::Null => Some(Cow::Borrowed("")),
+        Value::Bool(yes) => Some(Cow::Borrowed(if *yes { "true" } else { "false" })),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::String(text) => Some(Cow::Borrowed(text)),
         Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Decorators of an adapter: retry, rate limit, observe, guard.
+//! Decorators of an adapter: retry, rate limit, breaker, observe, guard.
 //!
 //! A [`Middleware`] is one method around every call; [`Layered`] is an adapter and a middleware, and again an adapter. The one
 //! that is added last is outermost. One order is right for nearly everybody:
@@ -9,11 +9,12 @@
 //! # use crm_sync::host::Host;
 //! # use crm_sync::observe::Counts;
 //! # use crm_sync::pace::{RetryPolicy, Window};
-//! use crm_sync::layer::{Guard, LayerExt, Observe, RateLimit, Retry};
+//! use crm_sync::layer::{Breaker, Guard, LayerExt, Observe, RateLimit, Retry};
 //!
 //! # fn layered(adapter: Arc<dyn CrmAdapter>, host: Host) -> Arc<dyn CrmAdapter> {
 //! let adapter = adapter
 //!     .layer(RateLimit::new(host.clone(), [Window::per_second(10)])) // every attempt takes its turn
+//!     .layer(Breaker::new(host.clone())) // nothing goes out, and takes no turn, while the CRM is down
 //!     .layer(Retry::new(host.clone(), RetryPolicy::default()))
 //!     .layer(Guard::new()) // what is refused is not retried and takes no turn
 //!     .layer(Observe::new(host, Counts::new())); // one event per call, however many attempts
@@ -29,6 +30,7 @@
 //! middleware: it answers writes itself.
 
 mod api;
+mod breaker;
 mod dry_run;
 mod guard;
 mod layered;
@@ -39,6 +41,7 @@ mod retry;
 mod shared_budget;
 
 pub use api::{Call, Middleware};
+pub use breaker::Breaker;
 pub use dry_run::{DryRun, Planned};
 pub use guard::Guard;
 pub use layered::{LayerExt, Layered};

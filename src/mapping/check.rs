@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
+use crate::document::source::Span;
+use crate::document::suggest::did_you_mean;
+use crate::mapping::code;
 use crate::mapping::compile::Compiler;
-use crate::mapping::diagnostic::code;
 use crate::mapping::encode::Profile;
 use crate::mapping::field::{Direction, FieldConfig, OnTooLong, PicklistConfig, Transform, Unmapped};
 use crate::mapping::picklist;
 use crate::mapping::plan::{Dependent, Slot};
-use crate::mapping::source::Span;
-use crate::mapping::suggest::did_you_mean;
 use crate::model::PicklistValue;
 
 impl Compiler<'_> {

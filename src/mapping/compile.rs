@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use sha2::Digest;
 
+use crate::document::diagnostic::Diagnostics;
+use crate::document::suggest::{did_you_mean, nearest, squash};
+use crate::mapping::code;
 use crate::mapping::config::MappingConfig;
-use crate::mapping::diagnostic::{Diagnostics, code};
 use crate::mapping::encode::{Encoder, Pattern, Profile};
 use crate::mapping::field::{Blank, Direction, FieldConfig, OnNull, Transform};
 use crate::mapping::formula::{Formula, parse_zone};
@@ -14,7 +16,6 @@ use crate::mapping::path::Path;
 use crate::mapping::picklist::Picklist;
 use crate::mapping::plan::{Mapping, Plan, Ready, Rule, Slot, Target};
 use crate::mapping::scan::Layout;
-use crate::mapping::suggest::{did_you_mean, nearest, squash};
 use crate::model::{EntitySchema, FieldSchema, FieldType, Shape, Value};
 
 impl Mapping {

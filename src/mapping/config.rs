@@ -40,14 +40,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::mapping::diagnostic::{Diagnostics, code};
+use crate::document::diagnostic::Diagnostics;
+use crate::document::node::{Key, Kind, Node};
+use crate::document::read;
+use crate::document::source::{Source, Span};
+use crate::document::suggest::did_you_mean;
+use crate::mapping::code;
 use crate::mapping::encode::Profile;
 use crate::mapping::field::FieldConfig;
 use crate::mapping::long_form::{self, unique};
-use crate::mapping::node::{Key, Kind, Node};
-use crate::mapping::read;
-use crate::mapping::source::{Source, Span};
-use crate::mapping::suggest::did_you_mean;
 
 const FILE_HELP: &str = "name the CRM, below it the entity, below that each field: salesforce: { lead: { email: Email } }";
 const CRM_HELP: &str = "name the entity, below it each field: lead: { email: Email }";

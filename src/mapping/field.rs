@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::mapping::source::Span;
+use crate::document::source::Span;
 
 /// Which way a field goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
-use crate::mapping::diagnostic::{Diagnostics, code};
+use crate::document::diagnostic::Diagnostics;
+use crate::document::node::{Key, Kind, Node, Scalar};
+use crate::document::source::Span;
+use crate::document::suggest::did_you_mean;
+use crate::mapping::code;
 use crate::mapping::field::{
     Blank, Direction, FieldConfig, OnError, OnNull, OnTooLong, Owner, PicklistConfig, SplitAt, Transform, Unmapped,
 };
-use crate::mapping::node::{Key, Kind, Node, Scalar};
-use crate::mapping::source::Span;
-use crate::mapping::suggest::did_you_mean;
 
 pub(crate) const TYPES: [&str; 8] = ["direct", "computed", "picklist", "constant", "lookup", "split", "join", "compound"];
 

@@ -6,9 +6,9 @@
 
 mod cell;
 mod check;
+pub mod code;
 mod compile;
 mod config;
-pub(crate) mod diagnostic;
 mod diff;
 mod email;
 mod encode;
@@ -18,23 +18,19 @@ pub mod formula;
 mod inbound;
 mod json;
 mod long_form;
-pub(crate) mod node;
 mod outbound;
 mod path;
 mod picklist;
 mod plan;
-pub(crate) mod read;
 mod record;
 mod resolve;
 mod scan;
 #[cfg(feature = "json-schema")]
 mod schema;
-pub(crate) mod source;
-pub(crate) mod suggest;
 mod words;
 
+pub use crate::document::diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use config::{MappingConfig, MappingSet};
-pub use diagnostic::{Diagnostic, Diagnostics, Severity, code};
 pub use diff::{FieldTypes, diff};
 pub use encode::Profile;
 pub use explain::Explained;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::document::suggest::squash;
 use crate::mapping::cell::Cell;
 use crate::mapping::encode::{Note, Refused};
 use crate::mapping::field::{Blank, Direction, OnError, OnNull, SplitAt};
@@ -14,7 +15,6 @@ use crate::mapping::path::{Path, Source};
 use crate::mapping::picklist;
 use crate::mapping::plan::{Dependent, Mapping, NameSource, Plan, Program, Rule, Slot};
 use crate::mapping::record::{Lookup, Mapped, MappingError, Mode, Problem};
-use crate::mapping::suggest::squash;
 use crate::model::Fields;
 
 /// A record on its way out.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::model::Fields;
+use crate::model::{Fields, Hint};
 
 /// Steps beyond this are refused.
 const MAX_STEPS: usize = 32;
@@ -19,6 +19,7 @@ pub(crate) struct Path {
     steps: Vec<Step>,
     /// Where a pass over a record's text notes the value.
     pub(crate) place: Option<Place>,
+    hint: Hint,
 }
 
 /// The places of a path in a layout.
@@ -90,12 +91,12 @@ impl Path {
         let Some(Step::Key(root)) = steps.next() else { return Err("the path does not start with a name".to_owned()) };
         let steps: Vec<Step> = steps.collect();
         let whole = (!steps.is_empty()).then(|| text.to_owned());
-        Ok(Self { root, whole, steps, place: None })
+        Ok(Self { root, whole, steps, place: None, hint: Hint::default() })
     }
 
     /// A path that is one key, whatever it looks like.
     pub(crate) fn key(text: &str) -> Self {
-        Self { root: text.to_owned(), whole: None, steps: Vec::new(), place: None }
+        Self { root: text.to_owned(), whole: None, steps: Vec::new(), place: None, hint: Hint::default() }
     }
 
     pub(crate) fn is_plain(&self) -> bool {
@@ -216,7 +217,7 @@ pub(crate) trait Source {
 impl Source for Fields {
     fn value(&self, path: &Path) -> Option<Cow<'_, Value>> {
         // The usual case without a detour: one look-up.
-        if path.is_plain() { self.get(&path.root).map(Cow::Borrowed) } else { path.get(self) }
+        if path.is_plain() { path.hint.get(self, &path.root).map(Cow::Borrowed) } else { path.get(self) }
     }
 }
 

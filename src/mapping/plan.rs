@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::mapping::diagnostic::Diagnostics;
+use crate::document::diagnostic::Diagnostics;
 use crate::mapping::encode::Encoder;
 use crate::mapping::field::{Blank, Direction, OnError, OnNull, Owner, SplitAt};
 use crate::mapping::formula::{Formula, Inverse};

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::document::diagnostic::{Diagnostic, Severity};
+use crate::document::source::Span;
+use crate::document::suggest::did_you_mean;
+use crate::mapping::code;
 use crate::mapping::compile::{Compiler, Draft};
-use crate::mapping::diagnostic::{Diagnostic, Severity, code};
 use crate::mapping::encode::Profile;
 use crate::mapping::field::{Direction, FieldConfig, Transform};
 use crate::mapping::formula::{Formula, FormulaError, FormulaErrorKind, Type};
 use crate::mapping::picklist::Picklist;
 use crate::mapping::plan::{NameSource, Plan, Program, Rule};
-use crate::mapping::source::Span;
-use crate::mapping::suggest::did_you_mean;
 use crate::model::FieldType;
 
 impl<'a> Compiler<'a> {

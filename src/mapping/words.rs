@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::document::suggest::did_you_mean;
 use crate::error::{Error, Result};
 use crate::mapping::field::Direction;
 use crate::mapping::plan::{Mapping, NameSource, Plan, Rule};
 use crate::mapping::record::Mode;
-use crate::mapping::suggest::did_you_mean;
 use crate::model::{EntitySchema, FieldSchema, FieldType, Fields};
 use crate::query::{Criteria, Operator};
 

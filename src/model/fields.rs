@@ -61,6 +61,11 @@ impl Shape {
         self.sorted.iter().map(|at| (*at as usize, self.name(*at as usize)))
     }
 
+    /// True if `name` stands at `position`.
+    pub(crate) fn is_at(&self, position: usize, name: &str) -> bool {
+        self.names.get(position).is_some_and(|known| **known == *name)
+    }
+
     fn name(&self, position: usize) -> &str {
         self.names.get(position).map_or("", AsRef::as_ref)
     }
@@ -334,12 +339,20 @@ pub struct ShapeCache {
     last: Option<Arc<Shape>>,
     /// Names that are left out of every row.
     pub skip: Vec<&'static str>,
+    /// An object whose members are taken as the row's own.
+    flat: Option<&'static str>,
 }
 
 impl ShapeCache {
     /// A cache that leaves `skip` (e.g. Salesforce's `attributes`) out of every row.
     pub fn skipping(skip: &[&'static str]) -> Self {
-        Self { last: None, skip: skip.to_vec() }
+        Self { skip: skip.to_vec(), ..Self::default() }
+    }
+
+    /// A cache that takes the members of the object `name` (e.g. Pipedrive's `custom_fields`) as the row's own.
+    #[must_use]
+    pub fn flattening(name: &'static str) -> Self {
+        Self { flat: Some(name), ..Self::default() }
     }
 }
 
@@ -361,6 +374,7 @@ impl<'de> DeserializeSeed<'de> for FieldsSeed<'_> {
 /// What the next key of a row turned out to be.
 enum Key {
     At(usize),
+    Flat,
     New(String),
     Skip,
 }
@@ -369,6 +383,7 @@ struct KeySeed<'a> {
     shape: &'a Shape,
     expected: usize,
     skip: &'a [&'static str],
+    flat: Option<&'static str>,
 }
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
@@ -394,6 +409,9 @@ impl Visitor<'_> for KeySeed<'_> {
         if self.skip.contains(&name) {
             return Ok(Key::Skip);
         }
+        if self.flat == Some(name) {
+            return Ok(Key::Flat);
+        }
         Ok(self.shape.position(name).map_or_else(|| Key::New(name.to_owned()), Key::At))
     }
 }
@@ -405,35 +423,87 @@ impl<'de> Visitor<'de> for FieldsSeed<'_> {
         f.write_str("an object of fields")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let shape = self.cache.last.clone().unwrap_or_default();
-        let mut fields = Fields::with_shape(shape);
-        let mut expected = 0;
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields::with_shape(self.cache.last.clone().unwrap_or_default());
+        let mut members = Members { fields: &mut fields, expected: 0, skip: &self.cache.skip, flat: self.cache.flat };
+        members.take(map)?;
+        self.cache.last = Some(Arc::clone(&fields.shape));
+        Ok(fields)
+    }
+}
+
+/// Members of an object, on their way into a row.
+struct Members<'a> {
+    fields: &'a mut Fields,
+    /// The position of the name that probably comes next.
+    expected: usize,
+    skip: &'a [&'static str],
+    flat: Option<&'static str>,
+}
+
+impl Members<'_> {
+    fn take<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
         loop {
-            let seed = KeySeed { shape: &fields.shape, expected, skip: &self.cache.skip };
+            let seed = KeySeed { shape: &self.fields.shape, expected: self.expected, skip: self.skip, flat: self.flat };
             match map.next_key_seed(seed)? {
-                None => break,
+                None => return Ok(()),
                 Some(Key::Skip) => {
                     map.next_value::<serde::de::IgnoredAny>()?;
                 }
+                Some(Key::Flat) => {
+                    let inner = Members { fields: self.fields, expected: self.expected, skip: &[], flat: None };
+                    self.expected = map.next_value_seed(inner)?;
+                }
                 Some(Key::At(position)) => {
                     let value = map.next_value()?;
-                    if position == fields.values.len() {
-                        fields.values.push(Some(value));
+                    if position == self.fields.values.len() {
+                        self.fields.values.push(Some(value));
                     } else {
-                        fields.set(position, Some(value));
+                        self.fields.set(position, Some(value));
                     }
-                    expected = position + 1;
+                    self.expected = position + 1;
                 }
                 Some(Key::New(name)) => {
                     let value: Value = map.next_value()?;
-                    fields.insert(name, value);
-                    expected = fields.shape.len();
+                    self.fields.insert(name, value);
+                    self.expected = self.fields.shape.len();
                 }
             }
         }
-        self.cache.last = Some(Arc::clone(&fields.shape));
-        Ok(fields)
+    }
+}
+
+/// The object inside, or null; the position that is expected after it.
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of fields, or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<usize, E> {
+        Ok(self.expected)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, map: A) -> Result<usize, A::Error> {
+        self.take(map)?;
+        Ok(self.expected)
+    }
+
+    /// PHP writes an empty object as an empty list.
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<usize, A::Error> {
+        match items.next_element::<serde::de::IgnoredAny>()? {
+            None => Ok(self.expected),
+            Some(_) => Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &"an object of fields, or null")),
+        }
     }
 }
 
@@ -468,6 +538,18 @@ mod tests {
         assert_eq!(a.to_value(), json!({"Id": "1", "Name": "x"}));
         assert_eq!(c.to_value(), json!({"Id": "3", "Name": "only"}));
         assert_eq!(d.to_value(), json!({"Id": "4", "Extra": true}));
+    }
+
+    #[test]
+    fn the_members_of_an_object_may_be_the_rows_own() {
+        let mut cache = ShapeCache::flattening("more");
+        let mut row = |text: &str| FieldsSeed { cache: &mut cache }.deserialize(&mut serde_json::Deserializer::from_str(text)).unwrap();
+        let a = row(r#"{"id":1,"more":{"x":2,"more":3},"y":4}"#);
+        let b = row(r#"{"id":5,"more":{"x":6,"more":7},"y":8}"#);
+        assert!(Arc::ptr_eq(a.shape(), b.shape()));
+        assert_eq!(a.to_value(), json!({"id": 1, "x": 2, "more": 3, "y": 4}));
+        assert_eq!(row(r#"{"id":1,"more":null,"y":2}"#).to_value(), json!({"id": 1, "y": 2}));
+        assert_eq!(row(r#"{"more":[],"y":2}"#).to_value(), json!({"y": 2}));
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub enum Event<'a> {
         /// Why it is unknown.
         error: &'a Error,
     },
+    /// A breaker changed its state.
+    Breaker {
+        /// The adapter's name.
+        adapter: &'a str,
+        /// What it does now.
+        step: BreakerStep,
+    },
     /// An adapter call ended.
     Call {
         /// The adapter's name.
@@ -131,6 +138,7 @@ impl Event<'_> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Ambiguous { .. } => "ambiguous",
+            Self::Breaker { .. } => "breaker",
             Self::Call { .. } => "call",
             Self::Conflict { .. } => "conflict",
             Self::Duplicate { .. } => "duplicate",
@@ -152,7 +160,7 @@ impl Event<'_> {
             | Self::Frozen { entity, .. }
             | Self::Synced { entity, .. } => Some(entity),
             Self::Call { entity, .. } | Self::Retry { entity, .. } | Self::Throttle { entity, .. } => *entity,
-            Self::Token { .. } | Self::Webhook { .. } => None,
+            Self::Breaker { .. } | Self::Token { .. } | Self::Webhook { .. } => None,
         }
     }
 }
@@ -181,6 +189,18 @@ impl Outcome {
             Self::Succeeded => "succeeded",
         }
     }
+}
+
+/// What a breaker does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BreakerStep {
+    /// Calls go out again.
+    Closed,
+    /// No call goes out.
+    Opened,
+    /// One call goes out, to see.
+    Probing,
 }
 
 /// What happened to a credential.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::observe::api::{Event, Observer, Outcome, TokenStep, WebhookOutcome};
+use crate::observe::api::{BreakerStep, Event, Observer, Outcome, TokenStep, WebhookOutcome};
 
 /// Counts events; read it with [`Counts::tally`]. Clones share the counters. Enough for tests, health pages and exports.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,7 @@ struct Inner {
     ambiguous: AtomicU64,
     webhooks: AtomicU64,
     refused_webhooks: AtomicU64,
+    breaker_opened: AtomicU64,
     succeeded: AtomicU64,
     skipped: AtomicU64,
     parked: AtomicU64,
@@ -65,6 +66,8 @@ pub struct Tally {
     pub webhooks: u64,
     /// Those of them that were refused.
     pub refused_webhooks: u64,
+    /// How often a breaker opened.
+    pub breaker_opened: u64,
     /// Records carried out.
     pub succeeded: u64,
     /// Records without anything to do.
@@ -111,6 +114,7 @@ impl Counts {
             ambiguous: read(&inner.ambiguous),
             webhooks: read(&inner.webhooks),
             refused_webhooks: read(&inner.refused_webhooks),
+            breaker_opened: read(&inner.breaker_opened),
             succeeded: read(&inner.succeeded),
             skipped: read(&inner.skipped),
             parked: read(&inner.parked),
@@ -129,6 +133,7 @@ impl Observer for Counts {
         let waited = |wait: &Duration| add(&inner.waited_micros, u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
         match event {
             Event::Ambiguous { .. } => add(&inner.ambiguous, 1),
+            Event::Breaker { step, .. } => add(&inner.breaker_opened, u64::from(*step == BreakerStep::Opened)),
             Event::Call { operation, entity, records, error, .. } => {
                 add(&inner.calls, 1);
                 add(&inner.records, *records as u64);

@@ -18,7 +18,7 @@ impl Default for HealthRule {
 /// The health of one entity or connection over a period the caller chose (the usual one is 24 hours).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct HealthReport {
+pub struct HealthVerdict {
     /// Records that succeeded, skips included.
     pub succeeded: u64,
     /// Records that failed.
@@ -31,11 +31,11 @@ pub struct HealthReport {
 
 impl HealthRule {
     /// The verdict on `succeeded` and `failed` records.
-    pub fn judge(&self, succeeded: u64, failed: u64) -> HealthReport {
+    pub fn judge(&self, succeeded: u64, failed: u64) -> HealthVerdict {
         let total = succeeded.saturating_add(failed);
         let success_share = (total > 0).then(|| succeeded as f64 / total as f64);
         let healthy = success_share.filter(|_| total >= self.least_records).map(|share| share >= self.success_share);
-        HealthReport { succeeded, failed, success_share, healthy }
+        HealthVerdict { succeeded, failed, success_share, healthy }
     }
 }
 

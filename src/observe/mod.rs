@@ -6,7 +6,15 @@
 mod api;
 mod counts;
 mod health;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "tracing")]
+mod tracing;
 
-pub use api::{Event, Ignore, Observer, Outcome, TokenStep, WebhookOutcome};
+#[cfg(feature = "metrics")]
+pub use self::metrics::{MetricsObserver, metrics_gauge};
+#[cfg(feature = "tracing")]
+pub use self::tracing::TracingObserver;
+pub use api::{BreakerStep, Event, Ignore, Observer, Outcome, TokenStep, WebhookOutcome};
 pub use counts::{CallCount, Counts, Tally};
-pub use health::{HealthReport, HealthRule};
+pub use health::{HealthRule, HealthVerdict};

@@ -176,6 +176,12 @@ impl Bucket {
         self.allowance = Some((left, now.as_nanos().saturating_add(renewed_in.as_nanos())));
     }
 
+    /// Forgets what was taken and what was left: the CRM says that there is plenty. A pause stands.
+    pub fn renew(&mut self) {
+        self.allowance = None;
+        self.lanes.iter_mut().for_each(|lane| lane.idle_at = 0);
+    }
+
     fn earliest(&self, now: u128, cost: u32) -> u128 {
         let mut at = now.max(self.paused_until);
         if let Some((left, renewed)) = self.allowance

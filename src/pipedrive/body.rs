@@ -9,8 +9,8 @@ use crate::model::{Fields, parse_date, parse_datetime};
 use crate::pipedrive::builtin::{Builtin, C, Means, U, builtin, renamed};
 use crate::pipedrive::client::Pipedrive;
 use crate::pipedrive::custom::{CustomType, CustomValue, number};
+use crate::pipedrive::field_map::FieldInfo;
 use crate::pipedrive::resource::{ApiVersion, Kind, Op};
-use crate::pipedrive::schema::FieldInfo;
 
 fn refused(kind: Kind, field: &str, why: &str) -> Error {
     let message = format!("the field {field} of {kind} {why}");

@@ -2,22 +2,15 @@
 //!
 //! Their ids are other ones in every account, and neither list tells what changed in it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipedrive::client::Pipedrive;
+use crate::pipedrive::client::{Entries, Pipedrive};
 use crate::pipedrive::config::StageRef;
 use crate::pipedrive::list::ListQuery;
 use crate::pipedrive::resource::Kind;
-
-type Entries = Arc<Vec<Map<String, Value>>>;
-
-/// Lists, each with the mark of when it was read.
-pub(crate) type CatalogCache = Arc<Mutex<HashMap<Kind, (Duration, Entries)>>>;
 
 /// Where a deal goes: a stage and the pipeline it belongs to, both, so that they agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

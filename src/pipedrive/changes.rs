@@ -177,7 +177,7 @@ fn change(
     row: &Map<String, Value>,
     feed: &ChangeFeed,
     at: Option<Timestamp>,
-    map: &crate::pipedrive::schema::FieldMap,
+    map: &crate::pipedrive::field_map::FieldMap,
 ) -> Result<Change> {
     let record = record(kind, row, &feed.select, map)?;
     let text = |name: &str| row.get(name).and_then(Value::as_str);

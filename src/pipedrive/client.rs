@@ -1,7 +1,9 @@
 //! The connection to an account.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Map, Value};
@@ -15,15 +17,19 @@ use crate::http::HttpTransport;
 use crate::layer::RateLimit;
 use crate::model::RecordId;
 use crate::pipedrive::capabilities::capabilities;
-use crate::pipedrive::catalog::CatalogCache;
 use crate::pipedrive::config::PipedriveConfig;
 use crate::pipedrive::dialect::PipedriveDialect;
 use crate::pipedrive::envelope::{Rows, record, rows};
+use crate::pipedrive::field_map::FieldCache;
 use crate::pipedrive::limits::{Plan, Usage};
 use crate::pipedrive::resource::{ApiVersion, Kind};
-use crate::pipedrive::schema::FieldCache;
 use crate::pipedrive::types::User;
 use crate::rest::{Answer, Call, Client};
+
+/// A list that is read whole.
+pub(crate) type Entries = Arc<Vec<Map<String, Value>>>;
+/// Such lists, each with the mark of when it was read.
+type CatalogCache = Arc<Mutex<HashMap<Kind, (Duration, Entries)>>>;
 
 /// A connection to an account. Cloning copies a few pointers; clones share token, limits and descriptions.
 ///
@@ -192,7 +198,12 @@ pub(crate) fn tail(kind: Kind, id: &RecordId) -> Result<String> {
 
 /// The id of a row, in digits or as a UUID.
 pub(crate) fn row_id(row: &Map<String, Value>) -> Option<RecordId> {
-    match row.get("id")? {
+    row.get("id").and_then(id_of)
+}
+
+/// An id in digits or as a text.
+pub(crate) fn id_of(id: &Value) -> Option<RecordId> {
+    match id {
         Value::Number(id) => Some(RecordId::new(id.to_string())),
         Value::String(id) if !id.is_empty() => Some(RecordId::new(id.as_str())),
         _ => None,

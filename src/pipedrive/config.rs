@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::auth::{OAuthClient, OAuthGrant, Renewable, StaticToken, TokenCache, TokenSource};
+use crate::auth::{OAuthClient, OAuthGrant, Renewable, StaticToken, TokenCache, TokenSource, optional_secret};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
@@ -40,7 +40,7 @@ pub struct PipedriveConfig {
     /// The connection's name, in labels, links and errors. Default: `pipedrive`.
     pub name: String,
     /// The personal token of a user, sent as `x-api-token`. There is one per user and company: making a new one ends the old.
-    #[serde(alias = "apiToken", deserialize_with = "secret")]
+    #[serde(alias = "apiToken", deserialize_with = "optional_secret")]
     pub api_token: Option<SecretString>,
     /// The account: `acme`, `acme.pipedrive.com` or its URL. Default: the generic host `api.pipedrive.com`.
     #[serde(alias = "companyDomain")]
@@ -58,13 +58,13 @@ pub struct PipedriveConfig {
     #[serde(alias = "clientId")]
     pub client_id: String,
     /// The OAuth app's secret.
-    #[serde(alias = "clientSecret", deserialize_with = "secret")]
+    #[serde(alias = "clientSecret", deserialize_with = "optional_secret")]
     pub client_secret: Option<SecretString>,
     /// The refresh token to begin with; it lives 60 days from its last use.
-    #[serde(alias = "refreshToken", deserialize_with = "secret")]
+    #[serde(alias = "refreshToken", deserialize_with = "optional_secret")]
     pub refresh_token: Option<SecretString>,
     /// An OAuth access token that the host brings and renews itself.
-    #[serde(alias = "accessToken", deserialize_with = "secret")]
+    #[serde(alias = "accessToken", deserialize_with = "optional_secret")]
     pub access_token: Option<SecretString>,
     /// The path in front of API v1: `/v1` (default) or `/api/v1`. On the generic host some resources answer under `/v1` only.
     #[serde(alias = "v1Prefix")]
@@ -164,10 +164,6 @@ impl Default for PipedriveConfig {
             settings: PipedriveSettings::default(),
         }
     }
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).map(SecretString::from))
 }
 
 impl PipedriveConfig {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderName, RETRY_AFTER};
+use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::auth::AccessToken;
 use crate::error::{Error, ErrorKind, FieldError, Result, Retry};
 use crate::host::Host;
+use crate::http::retry_after;
 use crate::pipedrive::limits::{Gate, number};
 use crate::pipedrive::tokens::Scheme;
 use crate::rest::{Dialect, Failure};
@@ -145,7 +146,7 @@ impl PipedriveDialect {
     fn throttled(&self, headers: &HeaderMap, complaint: Option<&Complaint>) -> Error {
         let seconds = |name: &str| number(headers, name).map(Duration::from_secs);
         // Relative seconds, never a time of day.
-        let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok()).map(Duration::from_secs);
+        let wait = retry_after(headers);
         let wait = wait.or_else(|| seconds("x-ratelimit-reset"));
         let spent = number(headers, "x-daily-ratelimit-token-remaining") == Some(0)
             || complaint.is_some_and(|complaint| complaint.text().to_ascii_lowercase().contains("daily"))
@@ -183,7 +184,7 @@ fn by_status(status: u16, complaint: &Complaint, headers: &HeaderMap, scheme: Sc
         415 | 501 => Error::unsupported("the account does not have this feature"),
         500..=599 => {
             let error = Error::new(ErrorKind::Unavailable, "pipedrive is not available or in maintenance");
-            let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok()).map(Duration::from_secs);
+            let wait = retry_after(headers);
             match wait {
                 Some(wait) => error.retrying(Retry::After(wait)),
                 None => error,

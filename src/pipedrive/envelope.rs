@@ -90,7 +90,7 @@ pub(crate) struct Rows {
 
 /// The record in an answer; `None` if the answer holds none.
 pub(crate) fn record(answer: &Answer) -> Result<Option<Map<String, Value>>> {
-    let envelope: Envelope<Value> = open(answer)?;
+    let envelope = open(answer)?;
     match envelope.data {
         Some(Value::Object(map)) => Ok(Some(map)),
         // Lists of one are seen where v1 answers a single thing.
@@ -101,7 +101,7 @@ pub(crate) fn record(answer: &Answer) -> Result<Option<Map<String, Value>>> {
 
 /// The list in an answer. Search has it under `data.items[].item`; null is an empty one.
 pub(crate) fn rows(answer: &Answer) -> Result<Rows> {
-    let envelope: Envelope<Value> = open(answer)?;
+    let envelope = open(answer)?;
     let next = envelope.additional_data.as_ref().and_then(AdditionalData::next);
     let rows = match envelope.data {
         None | Some(Value::Null) => Vec::new(),
@@ -128,8 +128,19 @@ fn object(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-fn open(answer: &Answer) -> Result<Envelope<Value>> {
-    let envelope: Envelope<Value> = answer.json()?;
+/// As [`Envelope`], without what nobody here looks at: keeping it would mean to read everything twice.
+#[derive(Deserialize)]
+struct Opened {
+    #[serde(default)]
+    success: Option<bool>,
+    #[serde(default)]
+    data: Option<Value>,
+    #[serde(default)]
+    additional_data: Option<AdditionalData>,
+}
+
+fn open(answer: &Answer) -> Result<Opened> {
+    let envelope: Opened = answer.json()?;
     if envelope.success == Some(false) {
         let error = Complaint::read(answer.bytes()).unwrap_or_default().into_error();
         return Err(error.with_status(answer.status()));

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::model::{Fields, RecordId, parse_datetime};
 use crate::pipedrive::builtin::{F, S, builtin};
+use crate::pipedrive::field_map::FieldMap;
 use crate::pipedrive::list::ListQuery;
 use crate::pipedrive::resource::{ApiVersion, Kind};
-use crate::pipedrive::schema::FieldMap;
 use crate::query::{Criteria, Operator};
 
 /// How the records are reached.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::RecordId;
 use crate::pipedrive::builtin::{F, builtin};
 use crate::pipedrive::capabilities::IDS;
-use crate::pipedrive::client::{Pipedrive, tail};
+use crate::pipedrive::client::{Pipedrive, row_id, tail};
 use crate::pipedrive::envelope::{Rows, record, rows};
 use crate::pipedrive::resource::{ApiVersion, Kind, Op, Paging};
 use crate::rest::Call;
@@ -96,6 +96,14 @@ impl ListQuery {
         self
     }
 
+    /// A server that names the same place again would keep us here for ever.
+    pub(crate) fn goes_on(&self, next: Option<&str>) -> Result<()> {
+        if next.is_some() && next == self.after.as_deref() {
+            return Err(Error::decode("the next page is the page just read"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn after(mut self, next: String) -> Self {
         self.after = Some(next);
         self
@@ -174,13 +182,15 @@ pub(crate) fn seconds(at: Timestamp) -> String {
 impl Pipedrive {
     /// One page of a list, as it came.
     pub(crate) async fn list_rows(&self, kind: Kind, query: &ListQuery) -> Result<Rows> {
-        let path = self.path(kind.version(), kind.path(), "", &query.pairs(kind)?);
-        let answer = self.send(&Call::get("search", path), kind.price(Op::List)).await?;
+        self.list_at(kind, "", kind.price(Op::List), query).await
+    }
+
+    /// As [`Pipedrive::list_rows`], for a list of the kind with a path of its own.
+    pub(crate) async fn list_at(&self, kind: Kind, tail: &str, price: u32, query: &ListQuery) -> Result<Rows> {
+        let path = self.path(kind.version(), kind.path(), tail, &query.pairs(kind)?);
+        let answer = self.send(&Call::get("search", path), price).await?;
         let page = rows(&answer).map_err(|error| error.on(&kind.entity()))?;
-        if page.next.is_some() && page.next == query.after {
-            // A server that names the same place again would keep us here for ever.
-            return Err(Error::decode("the next page is the page just read").during("search").on(&kind.entity()));
-        }
+        query.goes_on(page.next.as_deref()).map_err(|error| error.during("search").on(&kind.entity()))?;
         Ok(page)
     }
 
@@ -189,7 +199,7 @@ impl Pipedrive {
         let Ok(tail) = tail(kind, id) else { return Ok(None) };
         if !kind.single_get() {
             let all = self.list_rows(kind, &ListQuery::new()).await?;
-            return Ok(all.rows.into_iter().find(|row| crate::pipedrive::client::row_id(row).as_ref() == Some(id)));
+            return Ok(all.rows.into_iter().find(|row| row_id(row).as_ref() == Some(id)));
         }
         let path = self.path(kind.version(), kind.path(), &tail, &[]);
         match self.send(&Call::get("get", path), kind.price(Op::Get)).await {

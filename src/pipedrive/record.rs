@@ -3,13 +3,13 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::model::{Fields, Record, Version, parse_datetime};
+use crate::model::{Fields, Record, RecordId, Version, parse_datetime};
 use crate::pipedrive::builtin::builtin;
-use crate::pipedrive::client::{Pipedrive, row_id};
+use crate::pipedrive::client::{Pipedrive, id_of};
 use crate::pipedrive::custom::{CustomValue, is_key};
+use crate::pipedrive::field_map::FieldMap;
 use crate::pipedrive::list::is_deleted;
 use crate::pipedrive::resource::{ApiVersion, Kind};
-use crate::pipedrive::schema::FieldMap;
 
 impl Pipedrive {
     /// True if `names`, or the host's own names, need the account's description.
@@ -72,21 +72,39 @@ pub(crate) fn chosen(kind: Kind, all: &Fields, select: &[String], map: &FieldMap
 
 /// A row as a record.
 pub(crate) fn record(kind: Kind, row: &Map<String, Value>, select: &[String], map: &FieldMap) -> Result<Record> {
-    let id = row_id(row).ok_or_else(|| Error::decode("a row came without its id").on(&kind.entity()))?;
+    let head = Head::of(kind, |name| row.get(name))?;
     let all = all_fields(kind, row, map);
-    let mut record = Record::new(kind.entity(), id, chosen(kind, &all, select, map));
-    // A record that never changed may have no time of change.
-    let stamp = ["update_time", "modified", "add_time"].iter().find_map(|name| row.get(*name)?.as_str()).map(str::to_owned);
-    record.modified_at = stamp.as_deref().and_then(parse_datetime);
-    record.version = stamp.map(Version::new);
-    record.deleted = is_deleted(kind, row);
-    Ok(record)
+    Ok(head.record(kind, chosen(kind, &all, select, map), is_deleted(kind, row)))
+}
+
+/// What stands around the fields of a record.
+pub(crate) struct Head {
+    id: RecordId,
+    stamp: Option<String>,
+}
+
+impl Head {
+    /// Of a row in whatever form; `member` gives its members.
+    pub(crate) fn of<'v>(kind: Kind, member: impl Fn(&str) -> Option<&'v Value>) -> Result<Self> {
+        let id = member("id").and_then(id_of).ok_or_else(|| Error::decode("a row came without its id").on(&kind.entity()))?;
+        // A record that never changed may have no time of change.
+        let stamp = ["update_time", "modified", "add_time"].iter().find_map(|name| member(name)?.as_str()).map(str::to_owned);
+        Ok(Self { id, stamp })
+    }
+
+    pub(crate) fn record(self, kind: Kind, fields: Fields, deleted: bool) -> Record {
+        let mut record = Record::new(kind.entity(), self.id, fields);
+        record.modified_at = self.stamp.as_deref().and_then(parse_datetime);
+        record.version = self.stamp.map(Version::new);
+        record.deleted = deleted;
+        record
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipedrive::schema::FieldInfo;
+    use crate::pipedrive::field_map::FieldInfo;
     use serde_json::json;
 
     const KEY: &str = "0123456789abcdef0123456789abcdef01234567";

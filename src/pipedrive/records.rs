@@ -78,10 +78,14 @@ impl<'a, T: Resource> Records<'a, T> {
     /// All that match, page by page: one call per page, made when it is needed. An error ends the stream; dropping it costs
     /// nothing.
     pub fn list(&self, query: ListQuery) -> BoxStream<'a, Result<T>> {
+        self.pages("", T::KIND.price(Op::List), query)
+    }
+
+    pub(super) fn pages(&self, tail: &'static str, price: u32, query: ListQuery) -> BoxStream<'a, Result<T>> {
         let client = self.client;
         let pages = stream::try_unfold(Some((query, None::<String>)), move |state| async move {
             let Some((query, seen)) = state else { return Ok(None) };
-            let page = client.list_rows(T::KIND, &query).await?;
+            let page = client.list_at(T::KIND, tail, price, &query).await?;
             let next = match page.next {
                 // A server that names the same place again would keep us here for ever.
                 Some(next) if seen.as_ref() == Some(&next) => {

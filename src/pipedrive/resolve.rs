@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::model::{Entity, Fields, RecordId};
 use crate::pipedrive::client::{Pipedrive, row_id};
+use crate::pipedrive::field_map::FieldInfo;
 use crate::pipedrive::list::{ListQuery, MOST};
 use crate::pipedrive::record::all_fields;
 use crate::pipedrive::resource::Kind;
-use crate::pipedrive::schema::FieldInfo;
 
 /// How long the search index is given to see a new record; integrators have seen some seconds.
 pub const SEARCH_LAG: Duration = Duration::from_secs(60);

@@ -3,15 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Record, RecordId};
+use crate::model::{Fields, Projection, Record, RecordId};
 use crate::pipedrive::capabilities::IDS;
 use crate::pipedrive::client::{Pipedrive, row_id};
 use crate::pipedrive::envelope::rows;
+use crate::pipedrive::field_map::FieldMap;
 use crate::pipedrive::filter::{Access, holds, lower, newest_first, unsupported};
 use crate::pipedrive::list::{ListQuery, MOST, is_deleted};
+use crate::pipedrive::page::{Listed, flat_is_deleted, flat_record};
 use crate::pipedrive::record::{all_fields, record};
 use crate::pipedrive::resource::{ApiVersion, Kind, Op};
-use crate::pipedrive::schema::FieldMap;
 use crate::query::{Criteria, Cursor, Page, Query};
 use crate::rest::Call;
 
@@ -185,10 +186,16 @@ impl Pipedrive {
             if let Some(next) = place.next.take() {
                 asked = asked.after(next);
             }
-            let found = self.list_rows(kind, &asked).await?;
-            let items = kept(kind, query, &mut place, found.rows.iter(), map)?;
-            let done = found.next.is_none();
-            place.next = found.next;
+            let found = match kind.version() {
+                ApiVersion::V2 if map.fields().is_empty() => self.flat_page(kind, &asked).await?,
+                _ => Listed::Long(self.list_rows(kind, &asked).await?),
+            };
+            let (items, next) = match found {
+                Listed::Flat(found) => (kept_flat(kind, query, &mut place, found.rows, map)?, found.next),
+                Listed::Long(found) => (kept(kind, query, &mut place, found.rows.iter(), map)?, found.next),
+            };
+            let done = next.is_none();
+            place.next = next;
             if !until_found || !items.is_empty() || done {
                 return page(items, &place, !done);
             }
@@ -215,6 +222,24 @@ fn kept<'r>(
             continue;
         }
         items.push(record(kind, row, &query.select, map)?);
+        place.left = place.left.map(|left| left - 1);
+    }
+    Ok(items)
+}
+
+/// As [`kept`], of rows that came flat.
+fn kept_flat(kind: Kind, query: &Query, place: &mut Place, rows: Vec<Fields>, map: &FieldMap) -> Result<Vec<Record>> {
+    let mut items = Vec::with_capacity(rows.len());
+    let mut select = (!query.select.is_empty()).then(|| Projection::new(&query.select));
+    let deleted_too = asks_for_deleted(&query.filter);
+    for row in rows {
+        if place.left == Some(0) {
+            break;
+        }
+        if (flat_is_deleted(&row) && !deleted_too) || !holds(kind, &query.filter, &row, map) {
+            continue;
+        }
+        items.push(flat_record(kind, row, &mut select)?);
         place.left = place.left.map(|left| left - 1);
     }
     Ok(items)

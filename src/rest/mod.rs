@@ -10,6 +10,8 @@ mod dialect;
 mod encode;
 mod path;
 
+#[cfg(feature = "pipedrive")]
+pub(crate) use call::from_json;
 pub use call::{Answer, Call, Streamed};
 pub use client::{Client, DEFAULT_BODY_LIMIT};
 pub use dialect::{Dialect, Failure};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::auth::{Exchange, JwtBearer, OAuthClient, OAuthGrant, Renewable, Signer, StaticToken, TokenCache, TokenSource};
+use crate::auth::{Exchange, JwtBearer, OAuthClient, OAuthGrant, Renewable, Signer, StaticToken, TokenCache, TokenSource, optional_secret};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
@@ -59,16 +59,16 @@ pub struct SalesforceConfig {
     #[serde(alias = "clientId")]
     pub client_id: String,
     /// Its consumer secret.
-    #[serde(alias = "clientSecret", deserialize_with = "secret")]
+    #[serde(alias = "clientSecret", deserialize_with = "optional_secret")]
     pub client_secret: Option<SecretString>,
     /// The refresh token to begin with. If rotation is on, the newest one is in the token cache.
-    #[serde(alias = "refreshToken", deserialize_with = "secret")]
+    #[serde(alias = "refreshToken", deserialize_with = "optional_secret")]
     pub refresh_token: Option<SecretString>,
     /// The user a JWT bearer grant acts for; needs a key.
     pub username: Option<String>,
     /// The private key of the JWT bearer grant, in PEM (PKCS#8 or PKCS#1); needs the feature `jwt`. See
     /// [`SalesforceConfig::with_jwt`] for a key that lives elsewhere.
-    #[serde(alias = "privateKey", deserialize_with = "secret")]
+    #[serde(alias = "privateKey", deserialize_with = "optional_secret")]
     pub private_key: Option<SecretString>,
     /// The audience of the JWT bearer grant. Default: the login URL if it is `https://login.salesforce.com` or
     /// `https://test.salesforce.com`; for a My Domain the host it belongs to.
@@ -77,7 +77,7 @@ pub struct SalesforceConfig {
     #[serde(skip)]
     pub signer: Option<Arc<dyn Signer>>,
     /// A token the host brings and renews itself. Used if there is no refresh token.
-    #[serde(alias = "accessToken", deserialize_with = "secret")]
+    #[serde(alias = "accessToken", deserialize_with = "optional_secret")]
     pub access_token: Option<SecretString>,
     /// Where the API answers, if the token does not say so (a static token). The token's word comes first.
     #[serde(alias = "instanceUrl")]
@@ -131,10 +131,6 @@ impl Default for SalesforceConfig {
             batch_size: None,
         }
     }
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }
 
 impl SalesforceConfig {

@@ -8,11 +8,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, FieldError, Retry};
+use crate::http::retry_after;
 use crate::model::RecordId;
 use crate::rest::{Dialect, Failure};
 use crate::salesforce::ids;
@@ -379,10 +379,6 @@ fn text(complaint: &Complaint, kind: ErrorKind) -> String {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Not documented; some answers carry one of these.

@@ -124,10 +124,12 @@ impl Salesforce {
         let answer = self.send(Call::get("query", path), headers).await?;
         let page = answer.decode(|body| {
             let mut cache = ShapeCache::skipping(&["attributes"]);
-            let mut deserializer = serde_json::Deserializer::from_slice(body);
-            let page = PageSeed { cache: &mut cache }.deserialize(&mut deserializer)?;
-            deserializer.end()?;
-            Ok(page)
+            let seed = PageSeed { cache: &mut cache };
+            // Looked at once as a whole, a text is faster read than once for each text in it.
+            match std::str::from_utf8(body) {
+                Ok(text) => whole(seed, serde_json::Deserializer::from_str(text)),
+                Err(_) => whole(seed, serde_json::Deserializer::from_slice(body)),
+            }
         })?;
         let next = next_link(page.done, page.next_records_url)?;
         let mut records = page.records;
@@ -236,6 +238,13 @@ pub(super) fn with_batch_size(headers: &HeaderMap, rows: Option<u32>) -> HeaderM
         headers.insert(HeaderName::from_static("sforce-query-options"), value);
     }
     headers
+}
+
+/// A page and nothing behind it.
+fn whole<'de, R: serde_json::de::Read<'de>>(seed: PageSeed<'_>, mut text: serde_json::Deserializer<R>) -> serde_json::Result<RawPage> {
+    let page = seed.deserialize(&mut text)?;
+    text.end()?;
+    Ok(page)
 }
 
 #[derive(Default)]

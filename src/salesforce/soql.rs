@@ -63,10 +63,12 @@ fn escape(text: &str, pattern: bool, out: &mut String) -> Result<()> {
 /// # Errors
 /// [`crate::error::ErrorKind::Config`] if it is anything else.
 pub fn identifier(name: &str) -> Result<&str> {
-    let part = |part: &str| {
-        part.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
+    // Most names are one word.
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && name.bytes().all(word) {
+        return Ok(name);
+    }
+    let part = |part: &str| part.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && part.bytes().all(word);
     if name.split('.').all(part) {
         Ok(name)
     } else {

@@ -56,6 +56,23 @@ pub async fn since(store: &dyn Store, connection: &str, since: Timestamp, limit:
     rows.iter().map(|(key, row)| decode(key, FORMAT, row)).collect()
 }
 
+/// A page of at most `limit` lines from `since` on that stand behind the line `after`, each with its key; fewer mean that there
+/// are no more.
+///
+/// # Errors
+/// As [`since`].
+pub async fn page(store: &dyn Store, connection: &str, since: Timestamp, after: Option<&Key>, limit: usize) -> Result<Vec<(Key, Entry)>> {
+    let prefix = Key::new(Family::Journal, &[connection]);
+    let start = prefix.child(&moment(since));
+    let rows = store.scan(&prefix, Some(after.unwrap_or(&start)), limit).await?;
+    rows.into_iter()
+        .map(|(key, row)| {
+            let entry = decode(&key, FORMAT, &row)?;
+            Ok((key, entry))
+        })
+        .collect()
+}
+
 /// The time as a text that is ordered as the times are: microseconds since the year -9999, with leading zeros.
 fn moment(at: Timestamp) -> String {
     format!("{:018}", at.as_microsecond().saturating_sub(Timestamp::MIN.as_microsecond()))

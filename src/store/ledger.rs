@@ -155,6 +155,26 @@ pub async fn open_intents(store: &dyn Store, connection: &str, entity: &Entity) 
     rows.iter().map(|(key, row)| decode(key, FORMAT, row)).collect()
 }
 
+/// How many writes of a connection are known to have an unknown outcome. Reads every open write, page by page.
+///
+/// # Errors
+/// As [`open_intents`].
+pub async fn ambiguous(store: &dyn Store, connection: &str) -> Result<u64> {
+    let prefix = Key::new(Family::Ledger, &["open", connection]);
+    let (mut after, mut count) = (None, 0);
+    loop {
+        let rows = store.scan(&prefix, after.as_ref(), 1_000).await?;
+        for (key, row) in &rows {
+            let intent: Intent = decode(key, FORMAT, row)?;
+            count += u64::from(intent.state == IntentState::Ambiguous);
+        }
+        match rows.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(count),
+        }
+    }
+}
+
 /// The open intents of host records, in the order of `locals`.
 ///
 /// # Errors

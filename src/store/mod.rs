@@ -32,6 +32,7 @@ pub mod parked;
 pub(crate) mod pending;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod recorder;
 #[cfg(feature = "redis")]
 mod redis;
 pub(crate) mod salt;
@@ -50,6 +51,7 @@ pub use ledger::{Intent, IntentKind, IntentState};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
+pub use recorder::Recorder;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]

@@ -10,6 +10,7 @@ use crate::mapping::Mapping;
 use crate::model::{Entity, EntitySchema, FieldType};
 use crate::pace::{RetryBudget, RetryPolicy};
 use crate::store::Store;
+use crate::sync::duplicates::DuplicateCheck;
 use crate::sync::guarantee::Guarantee;
 
 /// Syncs one entity of one connection. Cheap to clone; all state is in the store.
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) key_length: Option<u32>,
     pub(crate) guarantee: Guarantee,
     pub(crate) match_field: Option<String>,
+    pub(crate) duplicates: Option<DuplicateCheck>,
     pub(crate) policy: RetryPolicy,
     /// What in-call retries of writes are paid from, if not for nothing.
     pub(crate) budget: Option<RetryBudget>,
@@ -57,6 +59,7 @@ impl Engine {
             mapping,
             key: None,
             match_field: None,
+            duplicates: None,
             policy: RetryPolicy::default(),
             batch_size: 200,
             in_flight: 1,
@@ -123,6 +126,7 @@ pub struct EngineBuilder {
     mapping: Mapping,
     key: Option<String>,
     match_field: Option<String>,
+    duplicates: Option<DuplicateCheck>,
     policy: RetryPolicy,
     batch_size: usize,
     in_flight: usize,
@@ -143,6 +147,16 @@ impl EngineBuilder {
     #[must_use]
     pub fn match_on(mut self, field: impl Into<String>) -> Self {
         self.match_field = Some(field.into());
+        self
+    }
+
+    /// Recognises records by all their signs, not by one field: each record that is new is searched for in the CRM by its e-mail,
+    /// telephone, name and so on ([`crate::dedup::search_criteria`], mostly one call a record), and compared with what comes and with
+    /// the new records before it in the input. Surely one record of the CRM: it is taken over and updated. Likely, several, or
+    /// twice in the input: held for review, with the evidence.
+    #[must_use]
+    pub fn duplicates(mut self, check: DuplicateCheck) -> Self {
+        self.duplicates = Some(check);
         self
     }
 
@@ -208,6 +222,11 @@ impl EngineBuilder {
                 None => return Err(Error::config(format!("{entity} has no field {name}, or this user may not see it"))),
             },
         };
+        for (_, name) in self.duplicates.iter().flat_map(|check| &check.fields) {
+            if self.schema.field(name).is_none() {
+                return Err(Error::config(format!("{entity} has no field {name} to compare records by, or this user may not see it")));
+            }
+        }
         let most = self.adapter.capabilities().bulk_max_ops;
         let inner = Inner {
             types: self.schema.fields.iter().map(|field| (field.name.clone(), field.kind.clone())).collect(),
@@ -224,6 +243,7 @@ impl EngineBuilder {
             entity,
             guarantee,
             match_field,
+            duplicates: self.duplicates,
             policy: self.policy,
             budget: None,
             in_flight: self.in_flight,

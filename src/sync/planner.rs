@@ -37,6 +37,7 @@ impl Engine {
         draft.look_up_unsure().await?;
         draft.look_up_keys().await?;
         draft.look_up_matches().await?;
+        draft.recognise().await?;
         draft.keep_links_unique().await?;
         draft.keep_targets_unique();
         let rows = draft.finish();
@@ -60,26 +61,26 @@ impl Engine {
 }
 
 /// What is known about one incoming record so far.
-struct Work {
+pub(super) struct Work {
     /// The id under which the store knows it: its own, or that of an alias.
-    local: String,
-    link: Option<Link>,
+    pub(super) local: String,
+    pub(super) link: Option<Link>,
     base: Option<base::Base>,
     /// As written when it is new (defaults applied), and as compared later.
-    mapped: Option<(Fields, Fields)>,
-    found: Option<Record>,
+    pub(super) mapped: Option<(Fields, Fields)>,
+    pub(super) found: Option<Record>,
     /// Set once the row is decided without comparing.
-    verdict: Option<(Action, String)>,
+    pub(super) verdict: Option<(Action, String)>,
 }
 
-struct Draft<'a> {
-    inner: &'a Inner,
+pub(super) struct Draft<'a> {
+    pub(super) inner: &'a Inner,
     incoming: &'a [Incoming],
-    work: Vec<Work>,
+    pub(super) work: Vec<Work>,
     parked: HashMap<String, parked::Parked>,
     /// References the mapped records wait for, by the place of the record.
     lookups: Vec<(usize, Lookup)>,
-    read_calls: u64,
+    pub(super) read_calls: u64,
 }
 
 impl<'a> Draft<'a> {

@@ -20,7 +20,9 @@ mod router;
 mod secret;
 pub(crate) mod signature;
 mod standard;
+mod url;
 
+pub(crate) use api::digest_key;
 pub use api::{DEFAULT_BODY_LIMIT, DEFAULT_TOLERANCE, RawRequest, Receipt, Verified, Verifier};
 pub use basic::BasicVerifier;
 pub use error::SignatureError;
@@ -29,3 +31,4 @@ pub use hmac::{Encoding, HmacVerifier, Signed, TimeUnit};
 pub use router::{ContactUpdated, DealWon, Dispatched, LeadConverted, OptOutChange, Router};
 pub use secret::Secrets;
 pub use standard::StandardWebhooks;
+pub use url::UrlVerifier;

@@ -6,8 +6,8 @@ use super::error::{FormulaError, FormulaErrorKind};
 use super::function::{Call, Function};
 use super::lexer::{Token, tokens};
 use super::patterns;
+use crate::document::suggest::did_you_mean;
 use crate::mapping::path::Path;
-use crate::mapping::suggest::did_you_mean;
 
 /// Nesting beyond this is refused.
 const MAX_DEPTH: usize = 64;

@@ -364,7 +364,7 @@ pub(crate) fn normalize_phone<'a>(arguments: &mut Arguments<'a, '_>) -> Result<V
         return Err(Fail::domain("the region is a country's code of two letters such as 'DE'"));
     }
     let text = arguments.text(0)?;
-    let Some(found) = crate::dedup::phone(&text, region.as_deref()) else { return Ok(Val::Null) };
+    let Some(found) = crate::model::phone::phone(&text, region.as_deref()) else { return Ok(Val::Null) };
     let made = match (found.e164, found.country) {
         (Some(whole), _) => whole,
         (None, Some(country)) => format!("+{country}{}", found.national),

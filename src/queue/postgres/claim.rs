@@ -12,12 +12,10 @@ use crate::queue::entry::{Entry, EntryId, Priority};
 use crate::queue::lane::Lane;
 use crate::queue::lease::{Claim, Lease, LeaseToken, MAX_TTL};
 use crate::queue::postgres::queue::PostgresQueue;
-use crate::queue::postgres::schema::{lock, preamble, timestamp, unsigned};
+use crate::queue::postgres::schema::{lock, preamble, preamble_by_index, timestamp, unsigned};
 
 const WHAT: &str = "could not claim";
 
-/// A planner that knows nothing yet of a fast-changing table may want to read all of it.
-const BY_INDEX: &str = "SELECT set_config('enable_seqscan', 'off', true)";
 /// Lanes whose time has come. Bounded, so that no claim is slow because many come due at once.
 const COME_DUE: &str = "UPDATE crm_sync_queue_lane SET ready = true WHERE lane = ANY (ARRAY(\
     SELECT lane FROM crm_sync_queue_lane WHERE NOT ready AND ready_at <= $1 ORDER BY ready_at LIMIT 10000 FOR UPDATE SKIP LOCKED))";
@@ -54,8 +52,7 @@ type Found = (String, i64, String, String, i16, String, Vec<u8>, String, i64, i6
 impl PostgresQueue {
     pub(super) async fn claim_on(&self, connection: &mut PgConnection, want: &Claim) -> Result<Vec<Lease>> {
         let wrap = |error| self.tables.failure(WHAT, error);
-        let now = preamble(&self.tables, connection, WHAT).await?;
-        sqlx::query(BY_INDEX).execute(&mut *connection).await.map_err(wrap)?;
+        let now = preamble_by_index(&self.tables, connection, WHAT).await?;
         sqlx::query(COME_DUE).bind(now).execute(&mut *connection).await.map_err(wrap)?;
         let picked: Vec<Picked> = sqlx::query_as(PICK)
             .bind(i64::try_from(want.lanes).unwrap_or(i64::MAX))

@@ -89,10 +89,29 @@ const PREAMBLE: &str = concat!(
     wait_for_disk!()
 );
 
+/// As [`PREAMBLE`], and the planner keeps to the indexes: one that knows nothing yet of a fast-changing table may want to read all
+/// of it.
+const BY_INDEX: &str = concat!(
+    "SELECT ",
+    micros!(),
+    ", (SELECT generation FROM crm_sync_schema WHERE component = 'queue'), current_setting('transaction_isolation'), ",
+    wait_for_disk!(),
+    " || set_config('enable_seqscan', 'off', true)"
+);
+
+/// As [`preamble`], for a transaction that reads along the indexes.
+pub(super) async fn preamble_by_index(tables: &PostgresTables, connection: &mut PgConnection, what: &str) -> Result<i64> {
+    begin(tables, connection, what, BY_INDEX).await
+}
+
 /// The start of each transaction: the tables are those known, the answer waits for the disk. Answers store time.
 pub(super) async fn preamble(tables: &PostgresTables, connection: &mut PgConnection, what: &str) -> Result<i64> {
+    begin(tables, connection, what, PREAMBLE).await
+}
+
+async fn begin(tables: &PostgresTables, connection: &mut PgConnection, what: &str, sql: &'static str) -> Result<i64> {
     let (now, generation, isolation, _): (i64, Option<String>, String, String) =
-        sqlx::query_as(PREAMBLE).fetch_one(connection).await.map_err(|error| tables.failure(what, error))?;
+        sqlx::query_as(sql).fetch_one(connection).await.map_err(|error| tables.failure(what, error))?;
     tables.expect_generation(generation.as_deref().unwrap_or("none"))?;
     if isolation != "read committed" {
         return Err(Error::config(format!(
@@ -136,9 +155,14 @@ pub(super) async fn lock(connection: &mut PgConnection, lanes: &[&str]) -> sqlx:
     sqlx::query_as(LOCK).bind(lanes).fetch_all(connection).await
 }
 
+/// Removes those of some locked lanes that have nothing to remember; which they were.
+pub(super) async fn drop_empty(connection: &mut PgConnection, lanes: &[&str]) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(DROP_EMPTY).bind(lanes).fetch_all(connection).await
+}
+
 /// Brings the rows of locked lanes up to date after entries came or went.
 pub(super) async fn refresh(connection: &mut PgConnection, lanes: &[&str], now: i64, afresh: bool) -> sqlx::Result<()> {
-    let dropped: Vec<(String,)> = sqlx::query_as(DROP_EMPTY).bind(lanes).fetch_all(&mut *connection).await?;
+    let dropped = drop_empty(connection, lanes).await?;
     if dropped.len() < lanes.len() {
         sqlx::query(REFRESH).bind(lanes).bind(now).bind(afresh).execute(connection).await?;
     }

@@ -1,6 +1,6 @@
 //! Ending leases.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::postgres::PgConnection;
 
@@ -9,7 +9,7 @@ use crate::queue::entry::check_outcomes;
 use crate::queue::parked::Cause;
 use crate::queue::postgres::claim::{damaged, micros};
 use crate::queue::postgres::queue::PostgresQueue;
-use crate::queue::postgres::schema::{LockedLane, lock, preamble, refresh};
+use crate::queue::postgres::schema::{LockedLane, drop_empty, lock, preamble, refresh};
 use crate::queue::settle::{Settle, Settled, Then};
 
 const WHAT: &str = "could not settle";
@@ -133,8 +133,19 @@ impl Work {
                 .execute(&mut *connection)
                 .await?;
         }
-        sqlx::query(FREE).bind(&self.lanes).bind(self.attempts).bind(self.frozen).bind(self.wait_until).execute(&mut *connection).await?;
-        let lanes: Vec<&str> = self.lanes.iter().map(String::as_str).collect();
+        // Most lanes are empty now: they go without being written first.
+        let melting: Vec<&str> =
+            self.lanes.iter().zip(&self.frozen).filter(|(_, frozen)| **frozen == 0).map(|(lane, _)| lane.as_str()).collect();
+        let dropped: HashSet<String> = drop_empty(connection, &melting).await?.into_iter().collect();
+        let left: Vec<usize> = (0..self.lanes.len()).filter(|at| self.lanes.get(*at).is_some_and(|lane| !dropped.contains(lane))).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let lanes: Vec<&str> = left.iter().filter_map(|at| self.lanes.get(*at)).map(String::as_str).collect();
+        let attempts: Vec<i32> = left.iter().filter_map(|at| self.attempts.get(*at)).copied().collect();
+        let frozen: Vec<i64> = left.iter().filter_map(|at| self.frozen.get(*at)).copied().collect();
+        let wait_until: Vec<i64> = left.iter().filter_map(|at| self.wait_until.get(*at)).copied().collect();
+        sqlx::query(FREE).bind(&lanes).bind(attempts).bind(frozen).bind(wait_until).execute(&mut *connection).await?;
         refresh(connection, &lanes, now, false).await
     }
 }

@@ -14,9 +14,12 @@ local function wants(group)
   return known[group]
 end
 -- Lanes whose time has come; bounded, so that no claim is slow because many come due at once.
-for _, lane in ipairs(redis.call('ZRANGEBYSCORE', P .. 'later', '-inf', num(now), 'LIMIT', 0, 5000)) do
-  place(lane, load(lane))
+for _, key in ipairs({P .. 'later', P .. 'leases'}) do
+  local due = redis.call('ZRANGEBYSCORE', key, '-inf', num(now), 'LIMIT', 0, 5000)
+  preload(due)
+  for _, lane in ipairs(due) do place(lane, load(lane)) end
 end
+flush()
 local found = {}
 for _, group in ipairs(redis.call('SMEMBERS', P .. 'groups')) do
   if wants(group) then
@@ -28,16 +31,25 @@ table.sort(found, function(one, other) return one[2] < other[2] end)
 local answer = {0, num(now)}
 local fence = tonumber(redis.call('HGET', meta, 'fence') or '0')
 local expires = now + ttl
-for number = 1, math.min(#found, lanes) do
-  local lane = found[number][1]
+local names, heads, raws = {}, {}, {}
+for number = 1, math.min(#found, lanes) do names[number] = found[number][1] end
+preload(names)
+for _, lane in ipairs(names) do
+  local state = load(lane)
+  if state.m == 0 then heads[#heads + 1] = state.h end
+end
+for from = 1, #heads, CHUNK do
+  local to = math.min(from + CHUNK - 1, #heads)
+  local read = redis.call('HMGET', ENTRIES, unpack(heads, from, to))
+  for at = from, to do raws[heads[at]] = read[at - from + 1] end
+end
+for _, lane in ipairs(names) do
   local state = load(lane)
   local handed, ids, scopes = {}, {}, {}
-  local first, first_nb, first_rank, first_group
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'lane:' .. lane, 0, entries - 1)) do
-    local raw = redis.call('HGET', P .. 'entries', id)
-    local _, nb, rank, group = fields(raw)
+  for _, id in ipairs(first_ids(lane, state, entries)) do
+    local raw = raws[id] or redis.call('HGET', ENTRIES, id)
+    local _, nb, _, group = fields(raw)
     if tonumber(nb) > now or not wants(group) then break end
-    if not first then first, first_nb, first_rank, first_group = id, nb, rank, group end
     handed[#handed + 1] = id
     handed[#handed + 1] = raw
     ids[#ids + 1] = id
@@ -46,9 +58,11 @@ for number = 1, math.min(#found, lanes) do
   if #ids > 0 then
     fence = fence + 1
     state.f, state.u, state.i, state.c, state.d = fence, expires, ids, scopes, state.d + 1
-    place(lane, state, first, first_nb, first_rank, first_group)
-    redis.call('ZADD', P .. 'leases', num(expires), lane)
+    place(lane, state, ids[1])
     answer[#answer + 1] = {lane, num(fence), state.d, state.a, handed}
+  else
+    -- The server's clock was set back since the head came due.
+    place(lane, state)
   end
 end
 if #answer > 2 then
@@ -57,4 +71,5 @@ if #answer > 2 then
 else
   answer[1] = num(last)
 end
+flush()
 return answer

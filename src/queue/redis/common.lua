@@ -1,10 +1,12 @@
 -- What all scripts of the queue begin with.
 -- KEYS: meta. ARGV: generation, number of the newest write the caller knows, then the script's own.
 --
--- Lanes are packed in one hash: f fence, u end of the lease, i leased ids, c their scopes, d deliveries, a attempts,
--- w time of the last wait, z parked entries that freeze it, p where it stands ('' nowhere, 'l' later, 'r' and the group).
--- 'lane:NAME' holds the ids of its entries. An entry is enqueued\nnot before\nrank\ngroup\njoining key\nop\nmapping\npayload;
--- a group is scope/kind. All names are escaped, so that they hold no line ends and no slashes.
+-- Lanes are packed lists in one hash: fence, end of the lease, deliveries, attempts, time of the last wait, parked entries that
+-- freeze it, where it stands ('' nowhere, 'l' later, 'e' leased, 'r' and the group), its oldest entry, whether there may be
+-- more, leased ids, their scopes. A lane of one entry is only that; 'lane:NAME' holds the ids of all entries once there were
+-- two. An entry is enqueued\nnot before\nrank\ngroup\njoining key\nop\nmapping\npayload; a group is scope/kind. All names are
+-- escaped, so that they hold no line ends and no slashes.
+-- What is written is gathered and written by flush(), hundreds of members in a command.
 local meta = KEYS[1]
 local P = string.sub(meta, 1, -5)
 local generation = redis.call('HGET', meta, 'generation')
@@ -29,17 +31,139 @@ local function written()
   return last
 end
 
+local CHUNK = 3000
+local LANES, ENTRIES = P .. 'lanes', P .. 'entries'
+local zsets, hashes, states, dirty = {}, {}, {}, {}
+
+-- Sets the score of a member, or removes it with false.
+local function zset(key, member, score)
+  local set = zsets[key]
+  if not set then set = {}; zsets[key] = set end
+  set[member] = score
+end
+
+local function hset(key, field, value)
+  local hash = hashes[key]
+  if not hash then hash = {}; hashes[key] = hash end
+  hash[field] = value
+end
+
+local function send(command, key, list)
+  for from = 1, #list, CHUNK do
+    redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, #list)))
+  end
+end
+
+local function flush()
+  for lane in pairs(dirty) do
+    local s = states[lane]
+    hset(LANES, lane, s and cmsgpack.pack({s.f, s.u, s.d, s.a, s.w, s.z, s.p, s.h, s.m, s.i, s.c}))
+  end
+  dirty = {}
+  for key, set in pairs(zsets) do
+    local add, remove = {}, {}
+    for member, score in pairs(set) do
+      if score then
+        add[#add + 1] = num(score)
+        add[#add + 1] = member
+      else
+        remove[#remove + 1] = member
+      end
+    end
+    send('ZREM', key, remove)
+    send('ZADD', key, add)
+    local group = string.match(key, '^ready:(.*)$', #P + 1)
+    if group then
+      redis.call(redis.call('EXISTS', key) == 1 and 'SADD' or 'SREM', P .. 'groups', group)
+    end
+  end
+  for key, hash in pairs(hashes) do
+    local set, remove = {}, {}
+    for field, value in pairs(hash) do
+      if value then
+        set[#set + 1] = field
+        set[#set + 1] = value
+      else
+        remove[#remove + 1] = field
+      end
+    end
+    send('HDEL', key, remove)
+    send('HSET', key, set)
+  end
+  zsets, hashes = {}, {}
+end
+
+-- Reads the states of lanes that are not known yet.
+local function preload(lanes)
+  local unknown = {}
+  for _, lane in ipairs(lanes) do
+    if states[lane] == nil then
+      states[lane] = false
+      unknown[#unknown + 1] = lane
+    end
+  end
+  for from = 1, #unknown, CHUNK do
+    local to = math.min(from + CHUNK - 1, #unknown)
+    local raws = redis.call('HMGET', LANES, unpack(unknown, from, to))
+    for at = from, to do
+      local raw = raws[at - from + 1]
+      if raw then
+        local s = cmsgpack.unpack(raw)
+        states[unknown[at]] =
+          {f = s[1], u = s[2], d = s[3], a = s[4], w = s[5], z = s[6], p = s[7], h = s[8], m = s[9], i = s[10], c = s[11]}
+      end
+    end
+  end
+end
+
 local function load(lane)
-  local raw = redis.call('HGET', P .. 'lanes', lane)
-  return raw and cmsgpack.unpack(raw) or nil
+  if states[lane] == nil then preload({lane}) end
+  return states[lane] or nil
 end
 
 local function fresh()
-  return {f = 0, u = 0, i = {}, c = {}, d = 0, a = 0, w = 0, z = 0, p = ''}
+  return {f = 0, u = 0, d = 0, a = 0, w = 0, z = 0, p = '', h = '', m = 0, i = {}, c = {}}
 end
 
-local function head_of(lane)
-  return redis.call('ZRANGE', P .. 'lane:' .. lane, 0, 0)[1]
+-- An entry, also one that is not written yet.
+local function entry_of(id)
+  local pending = hashes[ENTRIES] and hashes[ENTRIES][id]
+  if pending ~= nil then return pending end
+  return redis.call('HGET', ENTRIES, id)
+end
+
+local function first_ids(lane, state, count)
+  if state.m == 1 then return redis.call('ZRANGE', P .. 'lane:' .. lane, 0, count - 1) end
+  return state.h ~= '' and {state.h} or {}
+end
+
+local function head_of(lane, state)
+  return first_ids(lane, state, 1)[1]
+end
+
+local function tail_of(lane, state)
+  if state.m == 1 then return redis.call('ZREVRANGE', P .. 'lane:' .. lane, 0, 0)[1] end
+  return state.h ~= '' and state.h or nil
+end
+
+local function add_id(lane, state, id)
+  if state.m == 1 then
+    redis.call('ZADD', P .. 'lane:' .. lane, id, id)
+  elseif state.h == '' then
+    state.h = id
+  else
+    redis.call('ZADD', P .. 'lane:' .. lane, state.h, state.h, id, id)
+    state.h, state.m = '', 1
+  end
+end
+
+local function drop_id(lane, state, id)
+  if state.m == 1 then
+    redis.call('ZREM', P .. 'lane:' .. lane, id)
+    if redis.call('EXISTS', P .. 'lane:' .. lane) == 0 then state.m = 0 end
+  elseif state.h == id then
+    state.h = ''
+  end
 end
 
 -- enqueued, not before, rank, group, joining key
@@ -51,45 +175,41 @@ local function scope_of(group)
   return string.match(group, '^[^/]*')
 end
 
+local function key_of(place)
+  if place == 'l' then return P .. 'later' end
+  if place == 'e' then return P .. 'leases' end
+  return P .. 'ready:' .. string.sub(place, 2)
+end
+
 local function unplace(lane, state)
-  if state.p == 'l' then
-    redis.call('ZREM', P .. 'later', lane)
-  elseif state.p ~= '' then
-    local group = string.sub(state.p, 2)
-    redis.call('ZREM', P .. 'ready:' .. group, lane)
-    if redis.call('EXISTS', P .. 'ready:' .. group) == 0 then redis.call('SREM', P .. 'groups', group) end
-  end
+  if state.p ~= '' then zset(key_of(state.p), lane, false) end
   state.p = ''
 end
 
 -- Puts a lane where it belongs and keeps its state, or drops it if nothing is left of it. What is known of the head may be
 -- given.
 local function place(lane, state, head, nb, rank, group)
-  head = head or head_of(lane)
+  head = head or head_of(lane, state)
   local wanted, score = '', 0
   if head and state.z == 0 then
-    if not nb then
-      local _
-      _, nb, rank, group = fields(redis.call('HGET', P .. 'entries', head))
-    end
-    local free = math.max(tonumber(nb), state.w, state.u)
-    if free > now then
-      wanted, score = 'l', free
+    if state.u > now then
+      wanted, score = 'e', state.u
     else
-      wanted, score = 'r' .. group, rank * RANK + head
+      if not nb then
+        local _
+        _, nb, rank, group = fields(entry_of(head))
+      end
+      local free = math.max(tonumber(nb), state.w)
+      if free > now then
+        wanted, score = 'l', free
+      else
+        wanted, score = 'r' .. group, rank * RANK + head
+      end
     end
   end
   if state.p ~= wanted then unplace(lane, state) end
-  if wanted == 'l' then
-    redis.call('ZADD', P .. 'later', num(score), lane)
-  elseif wanted ~= '' then
-    redis.call('ZADD', P .. 'ready:' .. group, num(score), lane)
-    if state.p ~= wanted then redis.call('SADD', P .. 'groups', group) end
-  end
+  if wanted ~= '' then zset(key_of(wanted), lane, score) end
   state.p = wanted
-  if not head and state.z == 0 then
-    redis.call('HDEL', P .. 'lanes', lane)
-  else
-    redis.call('HSET', P .. 'lanes', lane, cmsgpack.pack(state))
-  end
+  states[lane] = (head or state.z > 0) and state
+  dirty[lane] = true
 end

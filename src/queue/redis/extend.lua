@@ -6,7 +6,6 @@ for at = 4, #ARGV, 2 do
   local state = load(lane)
   if state and state.f == tonumber(ARGV[at + 1]) and state.u > now then
     state.u = expires
-    redis.call('ZADD', P .. 'leases', num(expires), lane)
     place(lane, state)
     answer[#answer + 1] = 1
   else
@@ -14,4 +13,5 @@ for at = 4, #ARGV, 2 do
   end
 end
 answer[1] = num(written())
+flush()
 return answer

@@ -5,20 +5,20 @@ for at = 3, #ARGV do
   local state = load(lane)
   if state then
     while true do
-      local ids = redis.call('ZRANGE', P .. 'lane:' .. lane, 0, 999)
+      local ids = first_ids(lane, state, 1000)
       if #ids == 0 then break end
       count = count + #ids
       for _, id in ipairs(ids) do
-        local _, _, _, group = fields(redis.call('HGET', P .. 'entries', id))
-        redis.call('ZREM', P .. 'scope:' .. scope_of(group), id)
+        local _, _, _, group = fields(redis.call('HGET', ENTRIES, id))
+        zset(P .. 'scope:' .. scope_of(group), id, false)
+        hset(ENTRIES, id, false)
+        drop_id(lane, state, id)
       end
-      redis.call('HDEL', P .. 'entries', unpack(ids))
-      redis.call('ZREM', P .. 'lane:' .. lane, unpack(ids))
     end
     unplace(lane, state)
-    redis.call('ZREM', P .. 'leases', lane)
     redis.call('SREM', P .. 'frozen', lane)
-    redis.call('HDEL', P .. 'lanes', lane)
+    states[lane], dirty[lane] = false, true
   end
 end
+flush()
 return {num(written()), count}

@@ -22,7 +22,7 @@ use crate::queue::settle::{Settle, Settled, Then};
 use crate::queue::stats::{QueueStats, ScopeStats};
 use crate::sql::{RedisConnection, RedisKeys, RedisOptions, RedisSchema};
 
-const SCHEMA: RedisSchema = RedisSchema { component: "queue", kind: ErrorKind::Queue, version: 1 };
+const SCHEMA: RedisSchema = RedisSchema { component: "queue", kind: ErrorKind::Queue, version: 2 };
 /// Rows per script that reads or takes many.
 const PAGE: usize = 1_000;
 
@@ -59,7 +59,7 @@ impl RedisQueueOptions {
     }
 }
 
-/// A queue on a Redis server (6 or newer, or Valkey); any number of processes may share it.
+/// A queue on a Redis server (6.2 or newer, or Valkey); any number of processes may share it.
 ///
 /// The host brings the connection. Each call is one script, so it is atomic and alone; all keys are on one node of a cluster.
 /// Store time is the server's clock. Everything stays in the server's memory; nothing is encrypted. There are no wake-ups: poll.

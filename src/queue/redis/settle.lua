@@ -1,6 +1,9 @@
 -- ARGV: number of settles, then per settle: lane, fence, done, then ('release', 'park', 'defer', 'retry'), number (entries to
 -- park, or the wait), '1' to freeze, group of the cause, cause. Answers the number of the write, then 1 or 0 per settle.
 local answer = {0}
+local names = {}
+for number = 0, tonumber(ARGV[3]) - 1 do names[number + 1] = ARGV[4 + number * 8] end
+preload(names)
 local at = 4
 for _ = 1, tonumber(ARGV[3]) do
   local lane, fence, done, what, number, freeze, cause_group, cause =
@@ -10,15 +13,15 @@ for _ = 1, tonumber(ARGV[3]) do
   if state and state.f == fence and state.u > now then
     local ids, scopes = state.i, state.c
     done = math.min(done, #ids)
-    local head = head_of(lane)
+    local head = head_of(lane, state)
     local function take(id, scope)
-      redis.call('HDEL', P .. 'entries', id)
-      redis.call('ZREM', P .. 'lane:' .. lane, id)
-      redis.call('ZREM', P .. 'scope:' .. scope, id)
+      hset(ENTRIES, id, false)
+      drop_id(lane, state, id)
+      zset(P .. 'scope:' .. scope, id, false)
     end
     for place_ = 1, done do take(ids[place_], scopes[place_]) end
     state.u, state.i, state.c, state.d, state.w = 0, {}, {}, 0, 0
-    local next_ = head_of(lane)
+    local next_ = head_of(lane, state)
     if next_ ~= head then state.a = 0 end
     local left = #ids - done
     if what == 'defer' then
@@ -30,7 +33,7 @@ for _ = 1, tonumber(ARGV[3]) do
       local head_ = next_
       for place_ = done + 1, math.min(#ids, done + math.max(number, 1)) do
         local id = ids[place_]
-        local raw = redis.call('HGET', P .. 'entries', id)
+        local raw = entry_of(id)
         take(id, scopes[place_])
         local attempts = id == head_ and state.a or 0
         redis.call('HSET', P .. 'parked', id,
@@ -41,10 +44,9 @@ for _ = 1, tonumber(ARGV[3]) do
           redis.call('SADD', P .. 'frozen', lane)
         end
       end
-      next_ = head_of(lane)
+      next_ = head_of(lane, state)
       if next_ ~= head_ then state.a = 0 end
     end
-    redis.call('ZREM', P .. 'leases', lane)
     place(lane, state, next_)
     answer[#answer + 1] = 1
   else
@@ -52,4 +54,5 @@ for _ = 1, tonumber(ARGV[3]) do
   end
 end
 answer[1] = num(written())
+flush()
 return answer

@@ -2,7 +2,8 @@
 local bare = 0
 local frozen = redis.call('SMEMBERS', P .. 'frozen')
 for _, lane in ipairs(frozen) do
-  if redis.call('EXISTS', P .. 'lane:' .. lane) == 0 then bare = bare + 1 end
+  local state = load(lane)
+  if state and not head_of(lane, state) then bare = bare + 1 end
 end
 local answer = {
   num(now), redis.call('HLEN', P .. 'entries'), redis.call('HLEN', P .. 'lanes') - bare,

@@ -15,16 +15,17 @@ for at = 4, #ARGV do
     end
     if back then
       local entry = string.sub(raw, #stamp + #attempts + #froze + #group + #lane + #cause + 7)
-      local head = head_of(lane)
-      redis.call('HSET', P .. 'entries', id, entry)
-      redis.call('ZADD', P .. 'lane:' .. lane, id, id)
+      local head = head_of(lane, state)
+      hset(ENTRIES, id, entry)
+      add_id(lane, state, id)
       local _, _, _, entry_group = fields(entry)
       local scope = scope_of(entry_group)
-      redis.call('ZADD', P .. 'scope:' .. scope, id, id)
+      zset(P .. 'scope:' .. scope, id, id)
       redis.call('SADD', P .. 'scopes', scope)
-      if head_of(lane) ~= head then state.a, state.w = 0, 0 end
+      if head_of(lane, state) ~= head then state.a, state.w = 0, 0 end
     end
     place(lane, state)
   end
 end
+flush()
 return {num(written()), count}

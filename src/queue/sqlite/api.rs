@@ -88,20 +88,7 @@ impl SqliteQueue {
         what: &'static str,
         work: impl FnOnce(&Connection, i64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.database
-            .run(move |connection, host| {
-                let wrap = |error| failure(what, error);
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
-                let answer = work(&transaction, host.now().as_microsecond())?;
-                transaction.commit().map_err(|error| {
-                    // Only a failing disk leaves the fate of a commit open; a refused one is rolled back.
-                    let open = error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure);
-                    let failed = failure(what, error);
-                    if open { failed.ambiguous() } else { failed }
-                })?;
-                Ok(answer)
-            })
-            .await
+        self.database.run(move |connection, host| in_transaction(connection, host, what, work)).await
     }
 
     async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection, i64) -> Result<T> + Send + 'static) -> Result<T> {
@@ -116,10 +103,28 @@ impl SqliteQueue {
 
 const READ: &str = "could not read from the queue";
 
+/// Runs `work` in one immediate transaction. The time counts from when the turn came.
+fn in_transaction<T>(
+    connection: &mut Connection,
+    host: &Host,
+    what: &'static str,
+    work: impl FnOnce(&Connection, i64) -> Result<T>,
+) -> Result<T> {
+    let wrap = |error| failure(what, error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
+    let answer = work(&transaction, host.now().as_microsecond())?;
+    transaction.commit().map_err(|error| {
+        // Only a failing disk leaves the fate of a commit open; a refused one is rolled back.
+        let open = error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure);
+        let failed = failure(what, error);
+        if open { failed.ambiguous() } else { failed }
+    })?;
+    Ok(answer)
+}
+
 /// Settles within an open transaction; the outcomes in order.
 pub(crate) fn settle_in(connection: &Connection, outcomes: &[Settle], now: i64) -> Result<Vec<Settled>> {
-    let settled = outcomes.iter().map(|outcome| settling::settle(connection, outcome, now)).collect::<rusqlite::Result<_>>();
-    settled.map_err(|error| failure("could not settle", error))
+    settling::settle(connection, outcomes, now).map_err(|error| failure("could not settle", error))
 }
 
 #[async_trait]
@@ -133,13 +138,20 @@ impl Queue for SqliteQueue {
     }
 
     async fn claim(&self, want: &Claim) -> Result<Vec<Lease>> {
-        // Polling an idle queue must not make its workers wait for each other.
-        let any = self.read(|connection, now| claim::any(connection, now).map_err(|error| failure(READ, error))).await?;
-        if !any || want.lanes == 0 {
+        if want.lanes == 0 {
             return Ok(Vec::new());
         }
         let want = want.clone();
-        self.write("could not claim", move |connection, now| claim::claim(connection, &want, now)).await
+        const WHAT: &str = "could not claim";
+        self.database
+            .run(move |connection, host| {
+                // Polling an idle queue must not make its workers wait for each other.
+                if !claim::any(connection, host.now().as_microsecond()).map_err(|error| failure(READ, error))? {
+                    return Ok(Vec::new());
+                }
+                in_transaction(connection, host, WHAT, |connection, now| claim::claim(connection, &want, now))
+            })
+            .await
     }
 
     async fn extend(&self, leases: &[LeaseToken], ttl: Duration) -> Result<Vec<LeaseToken>> {
@@ -148,16 +160,7 @@ impl Queue for SqliteQueue {
         }
         const WHAT: &str = "could not extend leases";
         let leases = leases.to_vec();
-        self.write(WHAT, move |connection, now| {
-            let mut lost = Vec::new();
-            for token in leases {
-                if !settling::extend(connection, &token, ttl, now).map_err(|error| failure(WHAT, error))? {
-                    lost.push(token);
-                }
-            }
-            Ok(lost)
-        })
-        .await
+        self.write(WHAT, move |connection, now| settling::extend(connection, &leases, ttl, now).map_err(|error| failure(WHAT, error))).await
     }
 
     async fn settle(&self, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {
@@ -216,26 +219,24 @@ impl Queue for SqliteQueue {
 
 fn stats(connection: &Connection, now: i64) -> rusqlite::Result<QueueStats> {
     let mut stats = QueueStats::new(time(now));
-    let count = |sql: &str, now: Option<i64>| -> rusqlite::Result<u64> {
-        let mut statement = connection.prepare_cached(sql)?;
-        let found: i64 = match now {
-            Some(now) => statement.query_row([now], |row| row.get(0))?,
-            None => statement.query_row([], |row| row.get(0))?,
-        };
-        Ok(found.unsigned_abs())
+    let count = |sql: &str| -> rusqlite::Result<u64> {
+        Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
     };
-    stats.lanes = count("SELECT count(*) FROM crm_sync_queue_lanes WHERE head > 0", None)?;
-    stats.leased = count("SELECT count(*) FROM crm_sync_queue_lanes WHERE leased <> '' AND expires > ?1", Some(now))?;
-    stats.frozen = count("SELECT count(*) FROM crm_sync_queue_lanes WHERE frozen > 0", None)?;
-    stats.parked = count("SELECT count(*) FROM crm_sync_queue_parked", None)?;
-    let sql = "SELECT scope, count(*), min(enqueued_at) FROM crm_sync_queue_entries GROUP BY scope ORDER BY scope";
+    stats.frozen = count("SELECT count(DISTINCT lane) FROM crm_sync_queue_parked WHERE froze = 1")?;
+    stats.parked = count("SELECT count(*) FROM crm_sync_queue_parked")?;
+    // What is leased is a number above 0, or a text, which is more than any number.
+    let sql = "SELECT names.scope, sum(entries), min(oldest), sum(lanes), sum(leased) FROM \
+        (SELECT grp, count(*) AS entries, min(enqueued_at) AS oldest, sum(state < 3) AS lanes, \
+            sum(state < 3 AND expires > ?1 AND leased > 0) AS leased FROM crm_sync_queue_jobs GROUP BY grp) AS counted \
+        JOIN crm_sync_queue_groups AS names ON names.id = counted.grp GROUP BY names.scope ORDER BY names.scope";
     let mut scopes = connection.prepare_cached(sql)?;
-    stats.scopes = scopes
-        .query_map([], |row| {
-            let (scope, entries, oldest): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(ScopeStats::new(scope, entries.unsigned_abs(), Some(time(oldest))))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut rows = scopes.query([now])?;
+    while let Some(row) = rows.next()? {
+        let (entries, lanes, leased): (i64, i64, i64) = (row.get(1)?, row.get(3)?, row.get(4)?);
+        stats.lanes += lanes.unsigned_abs();
+        stats.leased += leased.unsigned_abs();
+        stats.scopes.push(ScopeStats::new(row.get::<_, String>(0)?, entries.unsigned_abs(), Some(time(row.get(2)?))));
+    }
     stats.entries = stats.scopes.iter().map(|scope| scope.entries).sum();
     stats.oldest = stats.scopes.iter().filter_map(|scope| scope.oldest).min();
     Ok(stats)

@@ -1,6 +1,7 @@
 //! A queue in a SQLite file.
 
 mod api;
+mod call;
 mod claim;
 mod enqueue;
 mod parking;

@@ -7,30 +7,20 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::queue::entry::EntryId;
 use crate::queue::lane::Lane;
 use crate::queue::parked::{Cause, CauseCount, Parked, ParkedFilter, ParkedPage, Subject};
-use crate::queue::sqlite::rows::{LaneRow, entry, failure, lane, signed, time};
+use crate::queue::sqlite::call::Call;
+use crate::queue::sqlite::rows::{Head, entry, failure, lane, signed, time};
 
 const READ: &str = "could not read the dead letters";
 const TAKE: &str = "could not take dead letters out";
 
 /// Moves one entry to the dead letters.
-#[allow(clippy::too_many_arguments, reason = "the columns of one row")]
-pub(super) fn park(
-    connection: &Connection,
-    lane: &Lane,
-    text: &str,
-    id: i64,
-    cause: &Cause,
-    attempts: u32,
-    freeze: bool,
-    now: i64,
-) -> rusqlite::Result<()> {
+pub(super) fn park(call: &mut Call<'_>, lane: &Lane, id: i64, cause: &Cause, attempts: u32, freeze: bool) -> rusqlite::Result<()> {
     let sql = "INSERT INTO crm_sync_queue_parked (id, lane, connection, entity, record, cause_group, cause, attempts, at, froze, \
         op, kind, priority, scope, not_before, mapping, coalesce, enqueued_at, payload) \
-        SELECT id, lane, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, op, kind, priority, scope, not_before, mapping, coalesce, enqueued_at, payload \
-        FROM crm_sync_queue_entries WHERE lane = ?1 AND id = ?2";
+        SELECT job.id, lane, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, op, kind, priority, scope, not_before, mapping, coalesce, enqueued_at, payload \
+        FROM crm_sync_queue_jobs AS job JOIN crm_sync_queue_groups AS names ON names.id = job.grp WHERE job.id = ?1";
     let cause_text = serde_json::to_string(cause).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    connection.prepare_cached(sql)?.execute(params![
-        text,
+    call.connection.prepare_cached(sql)?.execute(params![
         id,
         lane.connection,
         lane.entity.as_str(),
@@ -38,10 +28,13 @@ pub(super) fn park(
         cause.group(),
         cause_text,
         attempts,
-        now,
+        call.now,
         freeze
     ])?;
-    connection.prepare_cached("DELETE FROM crm_sync_queue_entries WHERE lane = ?1 AND id = ?2")?.execute(params![text, id])?;
+    call.connection.prepare_cached("DELETE FROM crm_sync_queue_jobs WHERE id = ?1")?.execute([id])?;
+    if freeze {
+        call.froze();
+    }
     Ok(())
 }
 
@@ -88,7 +81,7 @@ pub(super) fn parked(connection: &Connection, page: &ParkedPage) -> Result<Vec<P
     values.push(Value::Integer(i64::try_from(page.limit).unwrap_or(i64::MAX)));
     let count = values.len();
     let sql = format!(
-        "SELECT lane, cause, attempts, at, froze, id, op, kind, priority, scope, mapping, enqueued_at, payload FROM crm_sync_queue_parked \
+        "SELECT lane, cause, attempts, at, froze, scope, kind, id, op, priority, mapping, enqueued_at, payload FROM crm_sync_queue_parked \
          WHERE {condition} AND id > ?{} ORDER BY id LIMIT ?{count}",
         count - 1
     );
@@ -99,7 +92,8 @@ pub(super) fn parked(connection: &Connection, page: &ParkedPage) -> Result<Vec<P
     while let Some(row) = rows.next().map_err(wrap)? {
         let read = || -> rusqlite::Result<_> {
             let (text, cause): (String, String) = (row.get(0)?, row.get(1)?);
-            Ok((text, cause, row.get(2)?, time(row.get(3)?), row.get(4)?, entry(row, 5)?))
+            let entry = entry(row, 7, row.get_ref(5)?.as_str()?, row.get_ref(6)?.as_str()?)?;
+            Ok((text, cause, row.get(2)?, time(row.get(3)?), row.get(4)?, entry))
         };
         let (text, cause, attempts, at, froze, entry) = read().map_err(wrap)?;
         found.push(Parked::new(lane(&text)?, entry, self::cause(&cause)?, attempts, at, froze));
@@ -140,29 +134,42 @@ pub(super) fn take(connection: &Connection, which: &ParkedFilter, now: i64, back
 
 fn take_rows(connection: &Connection, which: &ParkedFilter, now: i64, back: bool) -> rusqlite::Result<u64> {
     let (condition, values) = condition(which);
-    let sql = format!("SELECT id, lane, froze FROM crm_sync_queue_parked WHERE {condition} ORDER BY id");
+    let sql = format!("SELECT id, lane, scope, kind FROM crm_sync_queue_parked WHERE {condition} ORDER BY id");
     let mut statement = connection.prepare(&sql)?;
-    let selected: Vec<(i64, String, bool)> =
-        statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
+    let selected: Vec<(i64, String, String, String)> = statement
+        .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut call = Call::begin(connection, now)?;
     let mut restore = connection.prepare_cached(
-        "INSERT INTO crm_sync_queue_entries (lane, id, op, kind, priority, scope, not_before, mapping, coalesce, enqueued_at, payload) \
-         SELECT lane, id, op, kind, priority, scope, not_before, mapping, coalesce, enqueued_at, payload \
+        "INSERT INTO crm_sync_queue_jobs (id, lane, grp, priority, state, more, fence, expires, alarm, ready_at, deliveries, attempts, \
+         leased, not_before, enqueued_at, op, mapping, coalesce, payload) \
+         SELECT id, lane, ?2, priority, 3, 0, 0, 0, 0, 0, 0, 0, -id, not_before, enqueued_at, op, mapping, coalesce, payload \
          FROM crm_sync_queue_parked WHERE id = ?1",
     )?;
+    let mut behind = connection.prepare_cached("UPDATE crm_sync_queue_jobs SET state = 3, leased = -id WHERE id = ?1")?;
     let mut remove = connection.prepare_cached("DELETE FROM crm_sync_queue_parked WHERE id = ?1")?;
-    for (id, lane, froze) in &selected {
-        let mut row = LaneRow::find(connection, lane)?.unwrap_or_else(LaneRow::empty);
-        row.frozen -= i64::from(*froze);
+    for (id, lane, scope, kind) in &selected {
+        let before = Head::find_on(connection, lane)?;
         if back {
-            restore.execute([id])?;
-            if row.head == 0 || *id < row.head {
-                row.attempts = 0;
-                row.ready_at = i64::MIN;
-            }
+            let group = call.group_of(scope, kind)?;
+            restore.execute([*id, group])?;
         }
         remove.execute([id])?;
-        row.place(connection, lane, now)?;
+        call.froze();
+        let Some(mut head) = Head::find_on(connection, lane)? else { continue };
+        if let Some(old) = before {
+            if back {
+                head.more = true;
+            }
+            if head.id != old.id {
+                // The lane is as it was, with another head.
+                behind.execute([old.id])?;
+                head = Head { leased: old.leased, fence: old.fence, expires: old.expires, deliveries: old.deliveries, ..head };
+            }
+        }
+        call.place(lane, &mut head)?;
     }
+    call.finish()?;
     Ok(selected.len() as u64)
 }
 
@@ -171,7 +178,7 @@ pub(super) fn purge(connection: &Connection, subject: &Subject) -> Result<u64> {
     let wrap = |error| failure("could not erase a subject", error);
     let mut lanes: Vec<String> = Vec::new();
     for sql in [
-        "SELECT lane FROM crm_sync_queue_lanes WHERE substr(lane, -length(?1)) = ?1",
+        "SELECT DISTINCT lane FROM crm_sync_queue_jobs WHERE substr(lane, -length(?1)) = ?1",
         "SELECT DISTINCT lane FROM crm_sync_queue_parked WHERE substr(lane, -length(?1)) = ?1",
     ] {
         let suffix = Lane::new("", crate::model::Entity::new(""), subject.record.clone()).encode();
@@ -186,15 +193,10 @@ pub(super) fn purge(connection: &Connection, subject: &Subject) -> Result<u64> {
         }
     }
     let mut count = 0;
-    for sql in [
-        "DELETE FROM crm_sync_queue_entries WHERE lane = ?1",
-        "DELETE FROM crm_sync_queue_parked WHERE lane = ?1",
-        "DELETE FROM crm_sync_queue_lanes WHERE lane = ?1",
-    ] {
+    for sql in ["DELETE FROM crm_sync_queue_jobs WHERE lane = ?1", "DELETE FROM crm_sync_queue_parked WHERE lane = ?1"] {
         let mut delete = connection.prepare_cached(sql).map_err(wrap)?;
         for lane in &lanes {
-            let gone = delete.execute([lane]).map_err(wrap)?;
-            count += if sql.contains("_lanes ") { 0 } else { gone as u64 };
+            count += delete.execute([lane]).map_err(wrap)? as u64;
         }
     }
     Ok(count)

@@ -103,9 +103,12 @@ fn relation<'a>(name: &'a str, related: &'a Map<String, Value>) -> Result<Cell<'
 
 /// Column names are those of the API, with a dot between relation and field and the type before a colon.
 fn column(name: &str) -> Result<()> {
+    if identifier(name).is_ok() {
+        return Ok(());
+    }
     let fits = match name.split_once(':') {
         Some((kind, path)) => identifier(kind).is_ok() && identifier(path).is_ok(),
-        None => identifier(name).is_ok(),
+        None => false,
     };
     if fits { Ok(()) } else { Err(Error::new(ErrorKind::Validation, "the row has a field whose name Salesforce cannot have")) }
 }

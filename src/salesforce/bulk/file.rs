@@ -152,21 +152,19 @@ impl JobFile {
 }
 
 impl Sealed {
-    /// Takes one outcome off the rows that are waited for; false if no such row was sent, or all of them are known already.
-    pub(super) fn settle(&mut self, cells: &[&str], header: &[String]) -> bool {
-        let columns = std::mem::take(&mut self.columns);
-        let settled = self.settle_as(cells, header, &columns);
-        self.columns = columns;
-        settled
+    /// Where the cells a row is known by stand under `header`.
+    pub(super) fn places(&self, header: &[String]) -> Vec<Option<usize>> {
+        let at = |column: &String| header.iter().position(|name| name.eq_ignore_ascii_case(column));
+        match &self.key {
+            Some(key) => vec![at(key)],
+            None => self.columns.iter().map(at).collect(),
+        }
     }
 
-    fn settle_as(&mut self, cells: &[&str], header: &[String], columns: &[String]) -> bool {
-        let at = |column: &String| header.iter().position(|name| name.eq_ignore_ascii_case(column)).and_then(|at| cells.get(at));
-        let value = |column: &String| at(column).copied().unwrap_or_default();
-        let hash = match &self.key {
-            Some(key) => hash([value(key)]),
-            None => hash(columns.iter().map(value)),
-        };
+    /// Takes one outcome off the rows that are waited for; false if no such row was sent, or all of them are known already.
+    /// `cell` gives the cell at a place, `places` is [`Sealed::places`].
+    pub(super) fn settle<'c>(&mut self, places: &[Option<usize>], cell: impl Fn(usize) -> &'c str) -> bool {
+        let hash = hash(places.iter().map(|place| place.map_or("", &cell)));
         match self.expected.get_mut(&hash) {
             Some(1) => {
                 self.expected.remove(&hash);
@@ -192,18 +190,17 @@ impl Sealed {
             return Ok(rows);
         }
         let shape = Shape::new(&self.columns);
+        let places = self.places(&self.columns);
+        let key = self.key.as_ref().and_then(|key| self.columns.iter().position(|name| name.eq_ignore_ascii_case(key)));
         let body = self.body.clone();
         let mut reader = csv::ReaderBuilder::new().delimiter(self.delimiter.byte()).from_reader(&body[..]);
         for record in reader.records() {
             let record = record.map_err(|_| Error::internal("a bulk job's own file cannot be read back"))?;
             let cells: Vec<&str> = record.iter().collect();
-            let columns = std::mem::take(&mut self.columns);
-            if self.settle_as(&cells, &columns, &columns) {
-                let key = self.key.as_ref().and_then(|key| columns.iter().position(|name| name.eq_ignore_ascii_case(key)));
+            if self.settle(&places, |at| cells.get(at).copied().unwrap_or_default()) {
                 let key = key.and_then(|at| cells.get(at)).map(|cell| (*cell).to_owned());
                 rows.push((key, Fields::from_values(Arc::clone(&shape), cells.into_iter().map(sent).collect())));
             }
-            self.columns = columns;
         }
         Ok(rows)
     }
@@ -312,7 +309,8 @@ pub(super) mod tests {
         }
         let mut sealed = file.seal();
         let header = vec!["sf__Id".to_owned(), "V".to_owned(), "k".to_owned()];
-        let mut settle = |key: &str| sealed.settle(&["", "other", key], &header);
+        let places = sealed.places(&header);
+        let mut settle = |key: &'static str| sealed.settle(&places, |at| ["", "other", key][at]);
         assert_eq!([settle("a"), settle("a"), settle("a"), settle("c"), settle("b")], [true, true, false, false, true]);
         assert!(sealed.expected.is_empty());
     }

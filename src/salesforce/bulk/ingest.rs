@@ -226,7 +226,7 @@ impl Ingest {
 fn returned(file: Sealed) -> Vec<Result<IngestEvent>> {
     match file.unsettled() {
         Ok(rows) => {
-            rows.into_iter().map(|(key, fields)| Ok(IngestEvent::Row(RowOutcome { key, fields, result: RowResult::Unprocessed }))).collect()
+            rows.into_iter().map(|(key, fields)| Ok(IngestEvent::Row(RowOutcome::of(key, fields, RowResult::Unprocessed)))).collect()
         }
         Err(error) => vec![Err(error)],
     }
@@ -257,7 +257,7 @@ impl Filler<'_> {
                 Ok(Some(full)) => return Some(Filled::File(full)),
                 Err(error) => {
                     let result = RowResult::Failed { id: None, error };
-                    return Some(Filled::Refused(RowOutcome { key: None, fields: row, result }));
+                    return Some(Filled::Refused(RowOutcome::of(None, row, result)));
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::rest::Call;
 use crate::rest::percent_encode;
 use crate::salesforce::bulk::file::Sealed;
 use crate::salesforce::bulk::job::{Delimiter, JobInfo, JobState, JobTicket};
-use crate::salesforce::bulk::outcome::{IngestEvent, IngestReport, RowOutcome, RowResult};
+use crate::salesforce::bulk::outcome::{IngestEvent, IngestReport, RowOutcome, RowResult, Sent};
 use crate::salesforce::bulk::polling::{self, Polling};
 use crate::salesforce::bulk::reader::CsvReader;
 use crate::salesforce::bulk::rows::{ResultColumns, ResultFile};
@@ -117,7 +117,7 @@ impl IngestJob {
     /// The outcomes of an ended job's rows, as the org's files tell them: saved ones, failed ones, then those not reached. In no
     /// order within a file. Memory is a few records. Three API calls.
     pub fn results(&self) -> BoxStream<'static, Result<RowOutcome>> {
-        let rows = self.batches(false).map_ok(|batch| stream::iter(batch.rows.into_iter().map(|(row, _)| Ok(row))));
+        let rows = self.batches(false).map_ok(|batch| stream::iter(batch.rows.into_iter().map(Ok)));
         rows.try_flatten().boxed()
     }
 
@@ -188,7 +188,7 @@ impl IngestJob {
             async move {
                 let Some(records) = reader.records().await? else { return Ok::<_, Error>(None) };
                 let columns = columns.unwrap_or_else(|| ResultColumns::new(file, reader.header(), key.as_deref()));
-                let rows = records.into_iter().map(|record| Ok((columns.outcome(&record)?, record))).collect::<Result<Vec<_>>>()?;
+                let rows = records.into_iter().map(|record| columns.outcome(record)).collect::<Result<Vec<_>>>()?;
                 let batch = Arrived { header: reader.header().to_vec(), rows };
                 Ok(Some((batch, (reader, Some(columns)))))
             }
@@ -202,10 +202,10 @@ impl IngestJob {
     }
 }
 
-/// Rows of a result file with the records they came from.
+/// Rows of a result file.
 struct Arrived {
     header: Vec<String>,
-    rows: Vec<(RowOutcome, csv::StringRecord)>,
+    rows: Vec<RowOutcome>,
 }
 
 pub(super) async fn delete(client: &Salesforce, path: String) -> Result<bool> {
@@ -241,17 +241,17 @@ impl Tally {
 
     fn note(&mut self, batch: Arrived) -> Vec<IngestEvent> {
         let mut events = Vec::with_capacity(batch.rows.len());
-        for (row, record) in batch.rows {
+        let places = self.file.as_ref().map(|file| file.places(&batch.header)).unwrap_or_default();
+        for row in batch.rows {
             match &row.result {
                 RowResult::Saved { .. } => self.saved += 1,
                 RowResult::Failed { .. } => self.failed += 1,
                 RowResult::Missing | RowResult::Unprocessed => self.unprocessed += 1,
             }
-            if let Some(file) = &mut self.file {
-                let cells: Vec<&str> = record.iter().collect();
-                if !file.settle(&cells, &batch.header) {
-                    self.unexpected += 1;
-                }
+            if let (Some(file), Sent::Record(_, record)) = (&mut self.file, &row.sent)
+                && !file.settle(&places, |at| record.get(at).unwrap_or_default())
+            {
+                self.unexpected += 1;
             }
             events.push(IngestEvent::Row(row));
         }
@@ -284,7 +284,7 @@ impl Tally {
                 } else {
                     events.extend(rows.into_iter().map(|(key, fields)| {
                         let result = if idle { RowResult::Unprocessed } else { RowResult::Missing };
-                        IngestEvent::Row(RowOutcome { key, fields, result })
+                        IngestEvent::Row(RowOutcome::of(key, fields, result))
                     }));
                 }
                 if idle {

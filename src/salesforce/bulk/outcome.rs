@@ -1,8 +1,12 @@
 //! What became of the rows of an ingest.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::error::Error;
 use crate::model::{Fields, RecordId};
 use crate::salesforce::bulk::job::{JobInfo, JobTicket};
+use crate::salesforce::bulk::rows::SentColumns;
 
 /// What became of one row.
 #[derive(Debug)]
@@ -34,11 +38,39 @@ pub enum RowResult {
 pub struct RowOutcome {
     /// Its key: the cell of the ingest's [key column](crate::salesforce::bulk::Ingest::key).
     pub key: Option<String>,
-    /// The row as it was sent, so that it can be sent again: texts, null for `#N/A`, relations under their dotted names. A row
-    /// refused here is handed back as it came.
-    pub fields: Fields,
     /// What became of it.
     pub result: RowResult,
+    pub(super) sent: Sent,
+}
+
+/// The row itself. Most rows are saved and never looked at again, so that a row of a result file stays as it came until then.
+#[derive(Debug)]
+pub(super) enum Sent {
+    Fields(Fields),
+    Record(Arc<SentColumns>, csv::StringRecord),
+}
+
+impl RowOutcome {
+    pub(super) fn of(key: Option<String>, fields: Fields, result: RowResult) -> Self {
+        Self { key, result, sent: Sent::Fields(fields) }
+    }
+
+    /// The row as it was sent, so that it can be sent again: texts, null for `#N/A`, relations under their dotted names. A row
+    /// refused here is handed back as it came.
+    pub fn into_fields(self) -> Fields {
+        match self.sent {
+            Sent::Fields(fields) => fields,
+            Sent::Record(columns, record) => columns.fields(&record),
+        }
+    }
+
+    /// As [`RowOutcome::into_fields`], of a row that is looked at again.
+    pub fn fields(&self) -> Cow<'_, Fields> {
+        match &self.sent {
+            Sent::Fields(fields) => Cow::Borrowed(fields),
+            Sent::Record(columns, record) => Cow::Owned(columns.fields(record)),
+        }
+    }
 }
 
 /// What an ingest tells while it runs.

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntitySchema, FieldType, Fields, Shape};
 use crate::salesforce::bulk::file::sent;
-use crate::salesforce::bulk::outcome::{RowOutcome, RowResult};
+use crate::salesforce::bulk::outcome::{RowOutcome, RowResult, Sent};
 use crate::salesforce::dialect::{Complaint, row_error};
 use crate::salesforce::ids;
 use crate::salesforce::soql::identifier;
@@ -84,59 +84,58 @@ impl ResultFile {
 #[derive(Debug)]
 pub(super) struct ResultColumns {
     file: ResultFile,
-    shape: Arc<Shape>,
-    /// Per cell of a record: where it goes.
-    places: Vec<Place>,
+    created: Option<usize>,
+    error: Option<usize>,
+    id: Option<usize>,
+    sent: Arc<SentColumns>,
     key: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Created,
-    Error,
-    Id,
-    Sent(usize),
+/// Which cells of a record were sent, and under which names.
+#[derive(Debug)]
+pub(super) struct SentColumns {
+    shape: Arc<Shape>,
+    /// Per cell of a record: where it goes.
+    places: Vec<Option<usize>>,
+}
+
+impl SentColumns {
+    pub(super) fn fields(&self, record: &csv::StringRecord) -> Fields {
+        let mut values = vec![None; self.shape.len()];
+        for (cell, place) in record.iter().zip(&self.places) {
+            if let Some(slot) = place.and_then(|place| values.get_mut(place)) {
+                *slot = sent(cell);
+            }
+        }
+        Fields::from_values(Arc::clone(&self.shape), values)
+    }
 }
 
 impl ResultColumns {
     pub(super) fn new(file: ResultFile, header: &[String], key: Option<&str>) -> Self {
-        let own = |name: &str| match name {
-            "sf__Created" => Some(Place::Created),
-            "sf__Error" => Some(Place::Error),
-            "sf__Id" => Some(Place::Id),
-            _ => None,
-        };
-        let shape = Shape::new(header.iter().filter(|name| own(name).is_none()));
-        let places = header.iter().map(|name| own(name).unwrap_or_else(|| Place::Sent(shape.position(name).unwrap_or_default()))).collect();
+        const OWN: [&str; 3] = ["sf__Created", "sf__Error", "sf__Id"];
+        let is_own = |name: &String| OWN.contains(&name.as_str());
+        let at = |name: &str| header.iter().position(|column| column == name);
+        let shape = Shape::new(header.iter().filter(|name| !is_own(name)));
+        let places = header.iter().map(|name| if is_own(name) { None } else { shape.position(name) }).collect();
+        let [created, error, id] = OWN.map(at);
         let key = key.and_then(|key| header.iter().position(|name| name.eq_ignore_ascii_case(key)));
-        Self { file, shape, places, key }
+        Self { file, created, error, id, sent: Arc::new(SentColumns { shape, places }), key }
     }
 
-    pub(super) fn outcome(&self, record: &csv::StringRecord) -> Result<RowOutcome> {
-        let mut values = vec![None; self.shape.len()];
-        let (mut id, mut created, mut told) = (None, None, "");
-        for (cell, place) in record.iter().zip(&self.places) {
-            match place {
-                Place::Created => created = cell.parse().ok(),
-                Place::Error => told = cell,
-                Place::Id => id = (!cell.is_empty()).then(|| ids::record_id(cell)),
-                Place::Sent(at) => {
-                    if let Some(slot) = values.get_mut(*at) {
-                        *slot = sent(cell);
-                    }
-                }
-            }
-        }
+    pub(super) fn outcome(&self, record: csv::StringRecord) -> Result<RowOutcome> {
+        let cell = |place: Option<usize>| place.and_then(|at| record.get(at)).unwrap_or_default();
+        let id = Some(cell(self.id)).filter(|id| !id.is_empty()).map(ids::record_id);
         let result = match (self.file, id) {
-            (ResultFile::Successful, Some(id)) => RowResult::Saved { id, created },
+            (ResultFile::Successful, Some(id)) => RowResult::Saved { id, created: cell(self.created).parse().ok() },
             (ResultFile::Successful, None) => {
                 return Err(Error::decode("a bulk job's file of saved rows names a row without its id").ambiguous());
             }
-            (ResultFile::Failed, id) => RowResult::Failed { error: failure(told, id.as_ref()), id },
+            (ResultFile::Failed, id) => RowResult::Failed { error: failure(cell(self.error), id.as_ref()), id },
             (ResultFile::Unprocessed, _) => RowResult::Unprocessed,
         };
         let key = self.key.and_then(|at| record.get(at)).map(ToOwned::to_owned);
-        Ok(RowOutcome { key, fields: Fields::from_values(Arc::clone(&self.shape), values), result })
+        Ok(RowOutcome { key, result, sent: Sent::Record(Arc::clone(&self.sent), record) })
     }
 }
 
@@ -219,13 +218,13 @@ mod tests {
     fn rows_come_back_as_they_were_sent() {
         let header = texts(&["sf__Id", "sf__Error", "Ext__c", "Title", "Phone"]);
         let columns = ResultColumns::new(ResultFile::Failed, &header, Some("ext__C"));
-        let row = columns.outcome(&csv::StringRecord::from(vec!["", "X:y:--", "1", "#N/A", ""])).unwrap();
+        let row = columns.outcome(csv::StringRecord::from(vec!["", "X:y:--", "1", "#N/A", ""])).unwrap();
         assert_eq!(row.key.as_deref(), Some("1"));
-        assert_eq!(row.fields.to_value(), json!({"Ext__c": "1", "Title": null}));
+        assert_eq!(row.fields().to_value(), json!({"Ext__c": "1", "Title": null}));
         assert!(matches!(row.result, RowResult::Failed { id: None, .. }));
         let columns = ResultColumns::new(ResultFile::Successful, &texts(&["sf__Id", "sf__Created", "A"]), None);
-        let row = columns.outcome(&csv::StringRecord::from(vec!["00QAb00000Xy12Z", "true", "x"])).unwrap();
+        let row = columns.outcome(csv::StringRecord::from(vec!["00QAb00000Xy12Z", "true", "x"])).unwrap();
         assert!(matches!(&row.result, RowResult::Saved { id, created: Some(true) } if id.as_str() == "00QAb00000Xy12ZMAR"));
-        assert!(columns.outcome(&csv::StringRecord::from(vec!["", "true", "x"])).unwrap_err().may_have_applied());
+        assert!(columns.outcome(csv::StringRecord::from(vec!["", "true", "x"])).unwrap_err().may_have_applied());
     }
 }

@@ -55,11 +55,12 @@ enum Action {
 }
 
 impl Action {
-    fn of(old: Option<&Row>, new: Option<&Row>) -> Option<Self> {
+    /// The survivor of a merge is told changed even if it had everything already.
+    fn of(old: Option<&Row>, new: Option<&Row>, merged: bool) -> Option<Self> {
         let alive = |row: Option<&Row>| row.is_some_and(|row| !row.deleted);
         match (alive(old), alive(new)) {
             (false, true) => Some(Self::Create),
-            (true, true) if old != new => Some(Self::Change),
+            (true, true) if merged || old != new => Some(Self::Change),
             (true, false) => Some(Self::Delete),
             _ => None,
         }
@@ -143,7 +144,7 @@ impl Pipedrive {
     /// Tells the webhooks what has become of a row.
     pub(crate) fn announce(&mut self, act: Act, entity: &str, place: &str, old: Option<&Row>, merge: Option<(&str, i64)>) {
         let new = self.tables.get(entity, place).cloned();
-        let Some(action) = Action::of(old, new.as_ref()) else { return };
+        let Some(action) = Action::of(old, new.as_ref(), merge.is_some()) else { return };
         let now = act.now.as_millisecond();
         let listens = |row: &Row| {
             let fits = |name: &str, word: &str| row.text(name).is_some_and(|wanted| wanted == "*" || wanted == word);

@@ -274,6 +274,7 @@ impl Reader {
                 }
             }
         }
+        position.prune(self.settle);
         joined.place = page.next;
         if empty && let Some(newest) = position.newest {
             // The log told everything up to here: a hole that opens later is no longer than from here on.

@@ -77,6 +77,8 @@ pub(super) struct Position {
     pub(super) deletes_at: Option<Timestamp>,
     /// The last told state of the records of the open window.
     pub(super) told: BTreeMap<String, Told>,
+    /// More rows share the newest stamps than are remembered.
+    pub(super) crowded: bool,
     pub(super) round: Option<Round>,
     pub(super) log: Option<Joined>,
 }
@@ -100,7 +102,7 @@ impl Position {
             let deleted = change.kind == ChangeKind::Deleted;
             if let Some(at) = change.at {
                 if at <= now.checked_add(AHEAD).unwrap_or(Timestamp::MAX) && self.newest.is_none_or(|newest| at > newest) {
-                    (self.newest, self.heard) = (Some(at), Some(now));
+                    (self.newest, self.heard, self.crowded) = (Some(at), Some(now), false);
                 }
                 let told_before = if deleted { self.deletes_from } else { self.watermark };
                 // A round with deletions begins where the last of its kind did: its other rows below the watermark are old.
@@ -127,7 +129,7 @@ impl Position {
     }
 
     /// Forgets what lies too far back to come again. Forgetting too much repeats rows and loses none.
-    fn prune(&mut self, settle: SignedDuration) {
+    pub(super) fn prune(&mut self, settle: SignedDuration) {
         let Some(newest) = self.newest else { return };
         let mut from = newest.checked_sub(settle.saturating_mul(2)).unwrap_or(Timestamp::MIN);
         for bound in [self.watermark, self.deletes_from].into_iter().flatten() {
@@ -136,6 +138,7 @@ impl Position {
         let from = from.as_microsecond();
         self.told.retain(|_, told| told.0 >= from);
         if self.told.len() > REMEMBERED {
+            self.crowded = true;
             let mut stamps: Vec<i64> = self.told.values().map(|told| told.0).collect();
             let cut = stamps.len() - REMEMBERED;
             let (_, cut, _) = stamps.select_nth_unstable(cut);
@@ -153,6 +156,12 @@ impl Position {
         if let (Some(newest), Some(heard)) = (self.newest, self.heard) {
             let then = newest.saturating_add(round.begun.duration_since(heard)).unwrap_or(newest);
             let settled = then.saturating_sub(settle).unwrap_or(Timestamp::MIN).min(newest);
+            // A bulk load within one second would come again for ever. Long after it, its second is over, and is left behind.
+            let settled = if self.crowded && round.begun.duration_since(heard) >= settle.saturating_mul(2) {
+                newest.saturating_add(SignedDuration::from_secs(1)).unwrap_or(newest)
+            } else {
+                settled
+            };
             if round.deletes {
                 self.deletes_from = self.deletes_from.max(Some(settled));
             }

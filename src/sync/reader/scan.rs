@@ -22,7 +22,7 @@ impl Reader {
             (_, None) => Criteria::always(),
         };
         let inside = matches!(round.place, Place::Keyset { tie: true, .. });
-        let mut query = Query::new(self.entity.clone()).filter(filter).page_size(self.page_size).limit(u64::from(self.page_size));
+        let mut query = Query::new(self.entity.clone()).filter(filter).page_size(self.page_size);
         query.select.clone_from(&self.select);
         if !query.select.is_empty() && !query.select.iter().any(|name| name == stamp) {
             query.select.push(stamp.to_owned());
@@ -30,8 +30,15 @@ impl Reader {
         if !inside {
             query = query.order_by(stamp, false);
         }
-        let page = self.adapter.search(&query.order_by(id, false)).await?;
-        let full = page.next.is_some() || page.items.len() >= self.page_size as usize;
+        let query = query.order_by(id, false);
+        let mut page = self.adapter.search(&query).await?;
+        // A page may be empty, or short, and not the last.
+        while page.items.is_empty()
+            && let Some(next) = page.next.take()
+        {
+            page = self.adapter.search(&query.clone().after(next)).await?;
+        }
+        let full = page.next.is_some();
         let last =
             page.items.last().map(|record| Ok::<_, Error>((self.stamp(record, stamp)?, record.id.as_str().to_owned()))).transpose()?;
         let before = round.place.clone();
@@ -45,7 +52,7 @@ impl Reader {
                 *tie = false;
             }
         } else if round.place == before || (!inside && !full) {
-            // A page that was not full ends the round.
+            // The last page ends the round.
             let changes = self.changes_of(page.items, stamp)?;
             return Ok((changes, true));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::observe::{Ignore, Observer};
 use crate::pace::{RetryBudget, RetryPolicy};
 use crate::queue::Queue;
 use crate::sync::engine::Engine;
@@ -35,6 +36,7 @@ pub struct WorkerBuilder {
     poll: Duration,
     deliveries: u32,
     credential_pause: Duration,
+    observer: Arc<dyn Observer>,
 }
 
 impl WorkerBuilder {
@@ -51,6 +53,7 @@ impl WorkerBuilder {
             poll: Duration::from_secs(1),
             deliveries: 5,
             credential_pause: Duration::from_secs(300),
+            observer: Arc::new(Ignore),
         }
     }
 
@@ -117,6 +120,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Who hears of [`crate::observe::Event::Synced`], one for each record that came to an end or failed, and of
+    /// [`crate::observe::Event::Ambiguous`]. Default: nobody.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
     /// The worker.
     ///
     /// # Errors
@@ -146,6 +157,7 @@ impl WorkerBuilder {
             poll: self.poll,
             deliveries: self.deliveries,
             credential_pause: self.credential_pause,
+            observer: self.observer,
             gate: Mutex::new(Gate::new(self.concurrency)),
             stopping: AtomicBool::new(false),
         };

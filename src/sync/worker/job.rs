@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{self, Event};
 use crate::pace::Jitter;
 use crate::queue::{Cause, Lease, LeaseToken, Settle, Then};
 use crate::store::ledger;
@@ -257,6 +258,7 @@ type Failed = (Vec<Held>, Error);
 
 async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &mut Outcome) -> std::result::Result<(), Failed> {
     let scopes = scopes_of(&held);
+    let told = Told { worker, engine, began: worker.host.monotonic() };
     let incoming: Vec<Incoming> = held.iter().map(|one| one.incoming.clone()).collect();
     let mut plan = match engine.plan(&incoming).await {
         Ok(plan) => plan,
@@ -269,7 +271,7 @@ async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &
         Ok(lost) => lost,
         Err(error) => return Err((held, error)),
     };
-    let mut waiting: HashMap<String, Held> = HashMap::with_capacity(held.len());
+    let mut waiting: HashMap<String, (Held, Action)> = HashMap::with_capacity(held.len());
     let mut kept = Vec::with_capacity(held.len());
     let mut reviews = Vec::new();
     for (row, one) in plan.rows.drain(..).zip(held) {
@@ -278,26 +280,31 @@ async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &
             continue;
         }
         match row.action {
-            Action::Create | Action::Update => drop(waiting.insert(row.local.clone(), one)),
+            Action::Create | Action::Update => drop(waiting.insert(row.local.clone(), (one, row.action))),
             Action::Skip => {
                 outcome.counts.unchanged += 1;
                 outcome.done(&one);
+                told.synced("skip", observe::Outcome::Skipped);
             }
-            Action::Invalid => outcome.park(&one, Cause::new("mapping", row.reason.clone()), false),
+            Action::Invalid => {
+                outcome.park(&one, Cause::new("mapping", row.reason.clone()), false);
+                told.synced("map", observe::Outcome::Parked);
+            }
             Action::Review => reviews.push((row.reason.clone(), one)),
         }
         kept.push(row);
     }
     plan.rows = kept;
     if let Err(error) = review(engine, reviews, outcome).await {
-        return Err((waiting.into_values().collect(), error));
+        return Err((waiting.into_values().map(|(one, _)| one).collect(), error));
     }
     let mut failed = None;
     let mut stream = engine.apply(&plan);
     while let Some(item) = stream.next().await {
         match item {
             Ok(applied) => {
-                if let Some(one) = waiting.remove(&applied.local) {
+                if let Some((one, action)) = waiting.remove(&applied.local) {
+                    told.applied(&applied, action);
                     settle(worker, engine, &one, applied.outcome, outcome);
                 }
             }
@@ -305,7 +312,7 @@ async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &
         }
     }
     drop(stream);
-    let left: Vec<Held> = waiting.into_values().collect();
+    let left: Vec<Held> = waiting.into_values().map(|(one, _)| one).collect();
     match failed {
         Some(error) => Err((left, error)),
         None => {
@@ -316,6 +323,35 @@ async fn write_once(worker: &Inner, engine: &Engine, held: Vec<Held>, outcome: &
             }
             worker.gate().answered(&scopes);
             Ok(())
+        }
+    }
+}
+
+/// Tells the observer how records ended.
+struct Told<'a> {
+    worker: &'a Inner,
+    engine: &'a Engine,
+    began: Duration,
+}
+
+impl Told<'_> {
+    fn synced(&self, operation: &'static str, outcome: observe::Outcome) {
+        let elapsed = self.worker.host.monotonic().saturating_sub(self.began);
+        self.worker.observer.on(&Event::Synced { entity: self.engine.entity(), operation, outcome, elapsed });
+    }
+
+    fn applied(&self, applied: &api::Applied, action: Action) {
+        let operation = if action == Action::Create { "create" } else { "update" };
+        match &applied.outcome {
+            api::Outcome::Created(_) | api::Outcome::Updated(_) => self.synced(operation, observe::Outcome::Succeeded),
+            api::Outcome::NotWritten { .. } => self.synced("skip", observe::Outcome::Skipped),
+            // Planned anew: it has not ended.
+            api::Outcome::Moved => {}
+            api::Outcome::Ambiguous(error) => {
+                self.worker.observer.on(&Event::Ambiguous { entity: self.engine.entity(), local: &applied.local, error });
+                self.synced(operation, observe::Outcome::Failed);
+            }
+            api::Outcome::Failed(_) => self.synced(operation, observe::Outcome::Failed),
         }
     }
 }

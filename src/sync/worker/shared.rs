@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::model::Entity;
+use crate::observe::Observer;
 use crate::pace::RetryPolicy;
 use crate::queue::Queue;
 use crate::sync::engine::Engine;
@@ -24,6 +25,7 @@ pub(super) struct Inner {
     pub(super) name: String,
     pub(super) entries: usize,
     pub(super) poll: Duration,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) gate: Mutex<Gate>,
     pub(super) stopping: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! The tree of a definition read into Rust values, with the place of what does not fit.
+//! A tree read into Rust values, with the place of what does not fit.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::de::value::{MapAccessDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor};
 use serde_json::Value;
 
-use crate::mapping::node::{Key, Kind, Node, Scalar};
-use crate::mapping::source::Span;
-use crate::mapping::suggest::did_you_mean;
+use crate::document::node::{Key, Kind, Node, Scalar};
+use crate::document::source::Span;
+use crate::document::suggest::did_you_mean;
 
 /// What does not fit, and where.
 #[derive(Debug)]
-pub(super) struct Misfit {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-    pub(super) span: Span,
+pub(crate) struct Misfit {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    pub(crate) span: Span,
     /// A key whose own place is better than that of the map around it.
     key: Option<String>,
 }
@@ -52,18 +52,27 @@ impl Misfit {
     /// Fills in the place, if no deeper one is known.
     fn at(mut self, node: &Node) -> Self {
         if self.span.is_none() {
-            let key = self.key.as_deref().and_then(|name| match &node.kind {
-                Kind::Map(pairs) => pairs.iter().find(|(key, _)| key.text == name).and_then(|(key, _)| key.span.clone()),
-                _ => None,
-            });
+            // What is tagged by a member is read as a whole first: the key may stand deeper.
+            let key = self.key.as_deref().and_then(|name| key_below(node, name));
             self.span = key.or_else(|| node.span.clone());
         }
         self
     }
 }
 
+fn key_below(node: &Node, name: &str) -> Span {
+    match &node.kind {
+        Kind::Map(pairs) => {
+            let here = pairs.iter().find(|(key, _)| key.text == name).and_then(|(key, _)| key.span.clone());
+            here.or_else(|| pairs.iter().find_map(|(_, value)| key_below(value, name)))
+        }
+        Kind::List(items) => items.iter().find_map(|item| key_below(item, name)),
+        Kind::Scalar(_) => None,
+    }
+}
+
 /// Reads `node` as `T`.
-pub(super) fn read<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T, Misfit> {
+pub(crate) fn read<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T, Misfit> {
     T::deserialize(Tree(node)).map_err(|misfit| misfit.at(node))
 }
 
@@ -213,7 +222,7 @@ impl<'de> VariantAccess<'de> for Tree<'de> {
 }
 
 /// `over` laid upon `under`: maps are merged key by key, everything else is replaced. A key set to nothing is removed.
-pub(super) fn overlay(under: &Node, over: &Node) -> Node {
+pub(crate) fn overlay(under: &Node, over: &Node) -> Node {
     match (&under.kind, &over.kind) {
         (Kind::Map(below), Kind::Map(above)) => {
             let mut pairs = Vec::new();
@@ -251,7 +260,7 @@ fn tagged(node: &Node) -> Option<&str> {
 }
 
 /// The place of the value (or, failing that, of the deepest part that exists) under `path` of keys and list positions.
-pub(super) fn place(root: &Node, path: &[&str]) -> Span {
+pub(crate) fn place(root: &Node, path: &[&str]) -> Span {
     let mut node = root;
     let mut best = root.span.clone();
     for step in path {

@@ -52,7 +52,7 @@ pub fn phone(text: &str, region: Option<&str>) -> Option<Phone> {
 }
 
 /// Without the E.164 form: comparing does not need it, and libphonenumber's validity check is by far the dearest step.
-pub(super) fn digits(text: &str, region: Option<&str>) -> Option<Phone> {
+pub(crate) fn digits(text: &str, region: Option<&str>) -> Option<Phone> {
     let lower: String = text.chars().take(64).flat_map(char::to_lowercase).collect();
     let (body, extension) = part_extension(&lower);
     let body = body.replace("(0)", "");

@@ -1,10 +1,11 @@
 //! The three file formats, read into one tree.
 
-use crate::mapping::diagnostic::{Diagnostics, code};
+use crate::document::code;
+use crate::document::diagnostic::Diagnostics;
 #[cfg(any(feature = "toml", feature = "yaml"))]
-use crate::mapping::node::Key;
-use crate::mapping::node::{Kind, Node, Scalar};
-use crate::mapping::source::Span;
+use crate::document::node::Key;
+use crate::document::node::{Kind, Node, Scalar};
+use crate::document::source::Span;
 
 /// YAML with the surprises switched off: `NO`, `01310` and `1_000` are texts, a duplicate key is reported, no tags.
 #[cfg(feature = "yaml")]
@@ -73,7 +74,7 @@ mod yaml {
     use serde_saphyr::{Location, Spanned};
 
     use super::{Key, Kind, Node, Scalar, Span};
-    use crate::mapping::source::Source;
+    use crate::document::source::Source;
 
     /// One YAML node before its place is known to it.
     pub(super) enum Piece {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::mapping::source::Span;
+use crate::document::source::Span;
 
 /// A piece of configuration.
 #[derive(Clone, Debug, PartialEq)]
