@@ -1,6 +1,6 @@
 //! The resources of the API as data: version, path, paging, prices.
 //!
-//! Prices are `x-token-cost` of the OpenAPI documents; `tests/pipedrive_examples.rs` compares them with the documents' extract.
+//! Prices are `x-token-cost` of the OpenAPI documents; `tests/pipedrive/examples.rs` compares them with the documents' extract.
 
 use std::fmt;
 

@@ -1,0 +1,20 @@
+//! The Pipedrive client beside the sandbox, the official examples and the validating proxy.
+
+mod cautions;
+mod client;
+mod conformance;
+mod examples;
+mod flows;
+mod prism;
+mod sandbox;
+
+#[path = "../support/pipedrive.rs"]
+mod account;
+#[path = "../support/company.rs"]
+mod company;
+#[path = "../support/npm.rs"]
+mod npm;
+#[path = "../support/replay.rs"]
+mod replay;
+#[path = "../support/mod.rs"]
+mod support;

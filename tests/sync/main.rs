@@ -1,0 +1,22 @@
+//! Pipelines: engine, worker, reader, webhooks, health, and the published lists for adapters and transports.
+
+mod conformance_adapter;
+mod conformance_transport;
+mod crash;
+mod duplicates;
+mod engine;
+mod health;
+mod history;
+mod inbound;
+mod jobs;
+mod layers;
+mod reader;
+mod retry;
+mod token_refresh;
+mod two_engines;
+mod worker;
+
+#[path = "../scripted/mod.rs"]
+mod scripted;
+#[path = "../support/mod.rs"]
+mod support;
