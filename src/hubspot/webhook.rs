@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::hubspot::dialect::plain;
 use crate::hubspot::entity::canonical;
-use crate::model::{Change, ChangeKind, Entity, EventId, RecordId};
+use crate::model::{Change, ChangeKind, Entity, EventId, RecordId, Successor};
 use crate::webhook::api::{bounded, digest_key, one_header};
 use crate::webhook::signature::{equal, hex, hmac_sha256, sha256};
 use crate::webhook::{
@@ -228,6 +228,7 @@ fn read(place: usize, data: &Value, events: &mut Vec<WebhookEvent>) -> Result<()
     };
     let parts = ["portalId", "objectId", "fromObjectId", "toObjectId", "propertyName", "occurredAt", "eventId"];
     let id = format!("{kind}:{}", parts.map(|name| text(name).unwrap_or_default()).join(":"));
+    let first = events.len();
     let mut add = |record: Option<String>, change_kind: ChangeKind, suffix: &str| {
         let mut event = WebhookEvent::new(kind.clone(), data.clone());
         let id = EventId::new(format!("{id}{suffix}"));
@@ -263,7 +264,12 @@ fn read(place: usize, data: &Value, events: &mut Vec<WebhookEvent>) -> Result<()
                 let suffix = format!(":{id}");
                 add(Some(id), ChangeKind::Deleted, &suffix);
             }
-            add(left, ChangeKind::Updated, "");
+            add(left.clone(), ChangeKind::Updated, "");
+            for change in events.iter_mut().skip(first).filter_map(|event| event.change.as_mut()) {
+                if let (ChangeKind::Deleted, Some(left)) = (change.kind, &left) {
+                    change.successor = Some(Successor::new(change.entity.clone(), RecordId::new(left.as_str())));
+                }
+            }
         }
         "associationChange" => add(text("fromObjectId").or_else(|| text("objectId")), ChangeKind::Updated, ""),
         _ => add(text("objectId"), ChangeKind::Updated, ""),

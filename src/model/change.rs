@@ -39,6 +39,52 @@ pub struct Origin {
     pub user: Option<String>,
 }
 
+impl Origin {
+    /// Nobody is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A writer that announces this client id: Salesforce's `Sforce-Call-Options: client=`, HubSpot's `sourceId`.
+    pub fn client(mut self, client: impl Into<String>) -> Self {
+        self.client = Some(client.into());
+        self
+    }
+
+    /// This user of the CRM.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Whether all that is known of `self` is said of `other` too, and something is. Ids of Salesforce's records are the same with
+    /// 15 and with 18 characters.
+    pub fn covers(&self, other: &Self) -> bool {
+        let same = |one: &Option<String>, two: &Option<String>| match (one, two) {
+            (None, _) => true,
+            (Some(one), Some(two)) => one == two || (one.len() + two.len() == 33 && one.get(..15) == two.get(..15)),
+            (Some(_), None) => false,
+        };
+        (self.client.is_some() || self.user.is_some()) && same(&self.client, &other.client) && same(&self.user, &other.user)
+    }
+}
+
+/// The record that goes on for one that ended: of the same entity the winner of a merge, of another one what a lead became.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Successor {
+    /// Its kind.
+    pub entity: Entity,
+    /// Its id.
+    pub id: RecordId,
+}
+
+impl Successor {
+    /// This record.
+    pub fn new(entity: Entity, id: RecordId) -> Self {
+        Self { entity, id }
+    }
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -60,11 +106,30 @@ pub struct Change {
     /// Who did it.
     #[serde(default)]
     pub origin: Origin,
+    /// The record that goes on for this one, if it was merged away or converted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<Successor>,
 }
 
 impl Change {
     /// A change with nothing known but the record.
     pub fn new(entity: Entity, id: RecordId, kind: ChangeKind) -> Self {
-        Self { entity, id, kind, fields: Fields::new(), at: None, version: None, event: None, origin: Origin::default() }
+        Self { entity, id, kind, fields: Fields::new(), at: None, version: None, event: None, origin: Origin::default(), successor: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_covers_what_says_the_same_and_more() {
+        let ours = Origin::new().client("sync");
+        assert!(ours.covers(&Origin::new().client("sync").user("005")));
+        assert!(!ours.covers(&Origin::new().client("other")));
+        assert!(!ours.covers(&Origin::new().user("005")));
+        assert!(!Origin::new().covers(&Origin::new()), "nobody is not everybody");
+        assert!(Origin::new().user("005000000000001").covers(&Origin::new().user("005000000000001AAA")));
+        assert!(!Origin::new().user("005000000000001").covers(&Origin::new().user("005000000000002AAA")));
     }
 }

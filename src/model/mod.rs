@@ -12,7 +12,7 @@ mod record;
 mod schema;
 mod value;
 
-pub use change::{Change, ChangeKind, EventId, Origin};
+pub use change::{Change, ChangeKind, EventId, Origin, Successor};
 pub use drift::{FieldDrift, SchemaDrift};
 pub use entity::Entity;
 pub(crate) use fields::kind_of;

@@ -60,6 +60,7 @@ impl Observer for MetricsObserver {
             Event::Ambiguous { .. } => ::metrics::counter!("crm_sync.ambiguous", "entity" => entity).increment(1),
             Event::Conflict { .. } => ::metrics::counter!("crm_sync.conflicts", "entity" => entity).increment(1),
             Event::Duplicate { .. } => ::metrics::counter!("crm_sync.duplicates", "entity" => entity).increment(1),
+            Event::Frozen { .. } => ::metrics::counter!("crm_sync.frozen", "entity" => entity).increment(1),
             Event::Retry { adapter, operation, error, .. } => {
                 ::metrics::counter!("crm_sync.retries", "adapter" => (*adapter).to_owned(), "operation" => *operation).increment(1);
                 if error.kind() == crate::error::ErrorKind::RateLimited {

@@ -44,6 +44,9 @@ impl Observer for TracingObserver {
             Event::Duplicate { candidates, .. } => {
                 ::tracing::debug!(target: "crm_sync", event = name, entity, candidates = candidates.len(), "a record has likely counterparts");
             }
+            Event::Frozen { fields, .. } => {
+                ::tracing::warn!(target: "crm_sync", event = name, entity, fields = fields.len(), "a record went back and forth and is frozen");
+            }
             Event::Retry { adapter, operation, attempt, wait, error, .. } => ::tracing::debug!(
                 target: "crm_sync",
                 event = name,

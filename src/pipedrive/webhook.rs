@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::{Change, ChangeKind, Entity, EventId, Fields, Origin, RecordId, Version, parse_datetime};
+use crate::model::{Change, ChangeKind, Entity, EventId, Fields, Origin, RecordId, Successor, Version, parse_datetime};
 use crate::pipedrive::custom::{CustomValue, is_key};
 use crate::pipedrive::merge::Merged;
 use crate::pipedrive::resource::Kind;
@@ -135,6 +135,7 @@ impl WebhookPayload {
         }
         if let (ChangeKind::Deleted, Some(merged)) = (what, self.merged()) {
             change.fields.insert("merged_to_id", merged.survivor.as_str());
+            change.successor = Some(Successor::new(kind.entity(), merged.survivor));
         }
         Some(change)
     }

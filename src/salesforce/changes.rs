@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{ChangeFeed, Since};
 use crate::error::{Error, Result};
-use crate::model::{Change, ChangeKind, Fields, RecordId, parse_datetime};
+use crate::model::{Change, ChangeKind, Entity, Fields, RecordId, Successor, parse_datetime};
 use crate::query::{Criteria, Cursor, Operator, Page};
 use crate::salesforce::client::Salesforce;
+use crate::salesforce::entity::CONTACT;
 use crate::salesforce::record::record;
 use crate::salesforce::select::Soql;
 use crate::salesforce::soql::datetime;
@@ -53,6 +54,8 @@ impl Salesforce {
         if feed.deletes {
             columns.push("IsDeleted".to_owned());
         }
+        let successors = successors(&feed.entity, feed.deletes);
+        columns.extend(successors.iter().map(|(column, _)| (*column).to_owned()));
         columns.push("CreatedDate".to_owned());
         let mut seen: Vec<String> = Vec::new();
         columns.retain(|column| {
@@ -83,6 +86,10 @@ impl Salesforce {
         let mut newest: Option<(Timestamp, RecordId)> = None;
         for row in page.records {
             let created = row.text("CreatedDate").map(ToOwned::to_owned);
+            let successor = successors.iter().find_map(|(column, entity)| {
+                let id = row.text(column).filter(|id| !id.is_empty())?;
+                Some(Successor::new(entity.clone(), RecordId::new(id)))
+            });
             let record = record(&feed.entity, row, &feed.select)?;
             let at = record.modified_at.ok_or_else(|| Error::decode("a row came without its SystemModstamp"))?;
             newest = Some((at, record.id.clone()));
@@ -94,7 +101,7 @@ impl Salesforce {
             };
             let mut fields = if record.deleted { Fields::new() } else { record.fields };
             if !feed.select.is_empty() {
-                for name in ["CreatedDate", "IsDeleted"] {
+                for name in ["CreatedDate", "IsDeleted"].into_iter().chain(successors.iter().map(|(column, _)| *column)) {
                     if !feed.select.iter().any(|column| column.eq_ignore_ascii_case(name)) {
                         fields.remove(name);
                     }
@@ -104,6 +111,7 @@ impl Salesforce {
             change.fields = fields;
             change.at = Some(at);
             change.version = record.version;
+            change.successor = successor;
             changes.push(change);
         }
         let next = match (newest, position) {
@@ -114,4 +122,18 @@ impl Salesforce {
         let next = serde_json::to_string(&next).map_err(|_| Error::internal("a position could not be written"))?;
         Ok(Page::new(changes, Some(Cursor::new(next)), None))
     }
+}
+
+/// Columns that name the record that goes on for this one. The loser of a merge is a deleted row (Object Reference: Account, Contact,
+/// Lead: `MasterRecordId`); a converted lead stays, read-only (Lead: `ConvertedContactId`).
+fn successors(entity: &Entity, deletes: bool) -> Vec<(&'static str, Entity)> {
+    let mut columns = Vec::new();
+    let name = entity.as_str();
+    if deletes && ["Account", "Contact", "Lead"].iter().any(|merged| merged.eq_ignore_ascii_case(name)) {
+        columns.push(("MasterRecordId", entity.clone()));
+    }
+    if name.eq_ignore_ascii_case("Lead") {
+        columns.push(("ConvertedContactId", CONTACT));
+    }
+    columns
 }

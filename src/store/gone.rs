@@ -30,6 +30,13 @@ pub(crate) enum End {
     LetBe,
 }
 
+impl End {
+    /// Whether what is left of it on the other side is let be.
+    pub(crate) fn stays(self) -> bool {
+        matches!(self, Self::Converted | Self::LetBe | Self::Merged)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tombstone {
     pub(crate) end: End,

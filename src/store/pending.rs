@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Entity, EventId, Version};
+use crate::model::{Entity, EventId, Fields, Successor, Version};
 use crate::store::api::Store;
 use crate::store::batch::Batch;
 use crate::store::key::{Family, Key};
@@ -35,7 +35,7 @@ impl Side {
 }
 
 /// Why a record is to be looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Note {
     /// What told of it.
     pub(crate) cause: String,
@@ -47,6 +47,12 @@ pub(crate) struct Note {
     /// When, by the clock of the side it happened on.
     pub(crate) at: Option<Timestamp>,
     pub(crate) event: Option<EventId>,
+    /// The record that goes on for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) successor: Option<Successor>,
+    /// What the change said, if the CRM says that it was ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own: Option<Fields>,
     /// Looks that came to nothing.
     #[serde(default)]
     pub(crate) attempts: u32,

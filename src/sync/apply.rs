@@ -322,7 +322,13 @@ impl Inner {
             // Updates write absolute values and keyed creates name their record: both may be repeated.
             let repeatable = first.action == Action::Update || self.guarantee.is_keyed();
             let ops = rows.iter().map(|row| self.op(row)).collect::<Result<Vec<_>>>()?;
-            let answer = self.adapter.bulk(&self.entity, &ops, &WriteOptions::new()).await.and_then(|outcomes| {
+            let guarded = rows.iter().any(|row| row.expected.is_some());
+            let answer = if guarded {
+                self.send_guarded(&rows, &ops).await
+            } else {
+                self.adapter.bulk(&self.entity, &ops, &WriteOptions::new()).await
+            };
+            let answer = answer.and_then(|outcomes| {
                 if outcomes.len() == ops.len() {
                     Ok(outcomes)
                 } else {
@@ -356,6 +362,8 @@ impl Inner {
                         }
                         let next = match outcome {
                             Ok(written) => State::Done(success(first.action, written)),
+                            // Somebody wrote the record since it was read.
+                            Err(error) if guarded && error.kind() == ErrorKind::Conflict => State::Done(Outcome::Moved),
                             Err(error) => match again(&error).or_else(|| lost_race(&error, repeatable, attempt)) {
                                 Some(needed) => {
                                     wait = Some(wait.map_or(needed, |longest| longest.max(needed)));
@@ -398,6 +406,27 @@ impl Inner {
             }
             attempt += 1;
         }
+    }
+}
+
+impl Inner {
+    /// One call for each row, refused by the CRM if the record no longer has the version that was read.
+    async fn send_guarded(&self, rows: &[&PlanRow], ops: &[BulkOp]) -> Result<Vec<Result<Written>>> {
+        let mut outcomes = Vec::with_capacity(ops.len());
+        for (row, op) in rows.iter().zip(ops) {
+            outcomes.push(match (op, &row.expected) {
+                (BulkOp::Update { id, fields }, Some(version)) => {
+                    self.adapter.update(&self.entity, id, fields, &WriteOptions::new().if_version(version.clone())).await
+                }
+                (op, _) => {
+                    let one = self.adapter.bulk(&self.entity, std::slice::from_ref(op), &WriteOptions::new()).await;
+                    one.and_then(|mut one| {
+                        one.pop().unwrap_or_else(|| Err(Error::decode("no outcome came for an operation").during("bulk")))
+                    })
+                }
+            });
+        }
+        Ok(outcomes)
     }
 }
 

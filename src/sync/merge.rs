@@ -351,8 +351,14 @@ pub enum OnDeleteAndEdit {
 pub struct Rules {
     /// The host deleted it.
     pub local_deleted: OnDelete,
-    /// The CRM deleted it, or merged it into another record.
+    /// The CRM deleted it.
     pub remote_deleted: OnDelete,
+    /// The CRM merged it into another record. [`OnDelete::Follow`]: the host's record goes on with the winner, or is deleted if the
+    /// winner has one in the host already.
+    pub remote_merged: OnDelete,
+    /// The CRM made a record of another kind of it, as of a lead. By default it is let be: the host keeps its record, which is no
+    /// longer synced with this entity.
+    pub remote_converted: OnDelete,
     /// One side deleted it, the other one changed it.
     pub deleted_and_changed: OnDeleteAndEdit,
     /// A record that had ended is there again in the CRM (taken from its recycle bin): make it in the host again.
@@ -365,6 +371,8 @@ impl Default for Rules {
         Self {
             local_deleted: OnDelete::Follow,
             remote_deleted: OnDelete::Follow,
+            remote_merged: OnDelete::Follow,
+            remote_converted: OnDelete::LetBe,
             deleted_and_changed: OnDeleteAndEdit::Review,
             restore: true,
         }

@@ -53,5 +53,5 @@ pub use plan::{Action, Cost, Plan, PlanRow, Summary, Way};
 pub use reader::{ChangeLog, Checkpoint, LogItem, LogPage, MassDelete, ReadPage, Reader, ReaderBuilder, Reconciled};
 pub use records::{LocalChanges, LocalRecord, LocalWrite, MemoryRecords, Records};
 pub use rules::{Setup, SyncDirection, SyncRules, Writes};
-pub use two_way::{Attention, Decided, Erased, Settled, Step, TwoWay, TwoWayBuilder, TwoWayPlan, TwoWayReport, TwoWayRow};
+pub use two_way::{Attention, Decided, Erased, Settled, Step, TwoWay, TwoWayBuilder, TwoWayPlan, TwoWayReport, TwoWayRow, WriteGuard};
 pub use worker::{Report, WorkItem, Worker, WorkerBuilder};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Entity, Fields, RecordId};
+use crate::model::{Entity, Fields, RecordId, Version};
 use crate::sync::decide::FieldChange;
 use crate::sync::guarantee::Guarantee;
 
@@ -53,6 +53,9 @@ pub struct PlanRow {
     /// Marks of the values that are in doubt while no answer has been read back, for a two-way sync.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) marks: BTreeMap<String, Vec<String>>,
+    /// The version the CRM's record must still have, where the CRM looks at versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expected: Option<Version>,
 }
 
 /// How writes of one kind go to the CRM.

@@ -364,6 +364,7 @@ impl<'a> Draft<'a> {
                     linked: work.link.is_some(),
                     seen: work.base.as_ref().map(seen),
                     marks: BTreeMap::new(),
+                    expected: None,
                 };
                 if let Some((action, reason)) = work.verdict {
                     (row.action, row.reason) = (action, reason);

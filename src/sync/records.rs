@@ -1,6 +1,6 @@
 //! The host's own records, as a two-way sync reads and writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,6 +92,9 @@ pub trait Records: Debug + Send + Sync {
         Ok(vec![Vec::new(); values.len()])
     }
 }
+
+/// Changes told at once.
+const PAGE: usize = 10_000;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -230,11 +233,12 @@ impl Records for MemoryRecords {
             None => 0,
             Some(text) => text.parse::<usize>().map_err(|_| Error::config("the position is not one of these records"))?,
         };
-        let mut changes = LocalChanges { position: table.log.len().to_string(), ..LocalChanges::default() };
-        for (id, deleted) in table.log.iter().skip(from) {
-            let list = if *deleted { &mut changes.deleted } else { &mut changes.changed };
-            if !list.contains(id) {
-                list.push(id.clone());
+        let upto = table.log.len().min(from.saturating_add(PAGE));
+        let mut changes = LocalChanges { position: upto.to_string(), more: upto < table.log.len(), ..LocalChanges::default() };
+        let mut told = HashSet::new();
+        for (id, deleted) in table.log.iter().take(upto).skip(from) {
+            if told.insert((id, *deleted)) {
+                if *deleted { &mut changes.deleted } else { &mut changes.changed }.push(id.clone());
             }
         }
         Ok(changes)

@@ -14,6 +14,8 @@ mod reader;
 mod retry;
 mod token_refresh;
 mod two_engines;
+mod two_way;
+mod two_way_rules;
 mod worker;
 
 #[path = "../scripted/mod.rs"]

@@ -1,13 +1,14 @@
 //! Putting a two-way sync together, and telling it what changed.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::error::{ErrorKind, Result};
 use crate::mapping::Direction;
-use crate::model::{Change, ChangeKind, FieldType, Value};
+use crate::model::{Change, ChangeKind, FieldType, Origin, Record, RecordId, Value};
 use crate::observe::{Ignore, Observer};
 use crate::store::pending::{self, Note, Side};
 use crate::store::salt::{self, Salt};
@@ -16,6 +17,9 @@ use crate::sync::engine::Engine;
 use crate::sync::merge::{Policies, Policy, Rules, spelling};
 use crate::sync::reader::Reader;
 use crate::sync::records::Records;
+
+/// Most rows of a reader that wait in memory for the plan that looks at them.
+const BROUGHT: usize = 5_000;
 
 /// Keeps the host's records and those of one entity of a CRM in step. Cheap to clone; all state is in the store.
 #[derive(Clone, Debug)]
@@ -39,6 +43,27 @@ pub(super) struct Parts {
     pub(super) limit: usize,
     pub(super) lease: Duration,
     pub(super) observer: Arc<dyn Observer>,
+    pub(super) ours: Vec<Origin>,
+    /// Rows that a reader brought and no plan has looked at.
+    brought: Mutex<HashMap<RecordId, Record>>,
+}
+
+impl Parts {
+    pub(super) fn brought(&self) -> MutexGuard<'_, HashMap<RecordId, Record>> {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the newest row of each record; rows beyond the bound are read when they are looked at.
+    fn bring(&self, change: Change) {
+        let mut brought = self.brought();
+        if change.kind == ChangeKind::Deleted || change.version.is_none() {
+            brought.remove(&change.id);
+        } else if brought.len() < BROUGHT || brought.contains_key(&change.id) {
+            let mut record = Record::new(change.entity, change.id.clone(), change.fields);
+            (record.version, record.modified_at) = (change.version, change.at);
+            brought.insert(change.id, record);
+        }
+    }
 }
 
 impl TwoWay {
@@ -66,6 +91,8 @@ impl TwoWay {
                 limit: 500,
                 lease: Duration::from_secs(120),
                 observer: Arc::new(Ignore),
+                ours: Vec::new(),
+                brought: Mutex::default(),
             },
         }
     }
@@ -84,6 +111,8 @@ impl TwoWay {
                 version: change.version.clone(),
                 at: change.at,
                 event: change.event.clone(),
+                successor: change.successor.clone(),
+                own: self.parts.ours.iter().any(|ours| ours.covers(&change.origin)).then(|| change.fields.clone()),
                 ..Note::default()
             };
             pending::put(batch, inner.connection(), &inner.entity, Side::Remote, change.id.as_str(), &note)?;
@@ -116,7 +145,12 @@ impl TwoWay {
             page.checkpoint.stage(&mut batch)?;
             self.store().commit(batch).await?;
             told += page.changes.len();
-            if page.at_rest {
+            let at_rest = page.at_rest;
+            page.changes
+                .into_iter()
+                .filter(|change| change.entity == self.parts.engine.inner.entity)
+                .for_each(|change| self.parts.bring(change));
+            if at_rest {
                 break;
             }
         }
@@ -246,6 +280,14 @@ impl TwoWayBuilder {
     /// passes for a change made in the CRM, and may win over a newer one of the host.
     pub fn own_writes(mut self, remembered: bool) -> Self {
         self.parts.own_writes = remembered;
+        self
+    }
+
+    /// How the CRM marks what this connection writes: the client id it announces, the user it logs in as, or both. A change with
+    /// this mark that tells of nothing but what was read back is not read again; one that holds anything else is looked at as any
+    /// other. It is a hint, so that another program with the same mark does no harm. May be given more than once.
+    pub fn own_origin(mut self, origin: Origin) -> Self {
+        self.parts.ours.push(origin);
         self
     }
 

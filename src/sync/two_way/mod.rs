@@ -9,12 +9,17 @@
 
 mod api;
 mod apply;
+mod decide;
 mod erase;
+mod fields;
+mod pair;
 mod plan;
 mod planner;
+mod relate;
+mod remember;
 mod tend;
 
 pub use api::{TwoWay, TwoWayBuilder};
 pub use erase::Erased;
-pub use plan::{Settled, Step, TwoWayPlan, TwoWayReport, TwoWayRow};
+pub use plan::{Settled, Step, TwoWayPlan, TwoWayReport, TwoWayRow, WriteGuard};
 pub use tend::{Attention, Decided};

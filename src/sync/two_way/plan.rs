@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::model::{Entity, Fields, RecordId, Version};
 use crate::store::base::Base;
+use crate::store::gone::End;
 use crate::store::lanes::Lane;
 use crate::store::own::Marks;
 use crate::store::pending::{Noted, Side};
@@ -32,6 +33,8 @@ pub enum Step {
     DeleteLocal,
     /// Remember that both sides agree.
     Agree,
+    /// Link it to the winner of a merge in the CRM.
+    Relink,
     /// Forget the link; nothing is written.
     Unlink,
     /// A person has to decide.
@@ -54,6 +57,7 @@ impl Step {
             Self::DeleteRemote => "delete in CRM",
             Self::DeleteLocal => "delete in host",
             Self::Agree => "agree",
+            Self::Relink => "relink",
             Self::Unlink => "unlink",
             Self::Review => "review",
             Self::Frozen => "frozen",
@@ -109,6 +113,22 @@ pub(super) struct Work {
     pub(super) before: Marks,
     /// Unlinked, to be looked at again from this side.
     pub(super) again: Option<Side>,
+    /// The winner of a merge that the host's record goes on with.
+    pub(super) relink: Option<RecordId>,
+    /// How it ends, if it does.
+    pub(super) end: Option<End>,
+}
+
+/// What keeps a write from going over a change in the CRM that the plan did not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WriteGuard {
+    /// The record is read once more right before it is written, and left if a field that would be written has moved. Between that
+    /// read and the write there is a gap of one call.
+    ReadAgain,
+    /// The CRM refuses the write if the record has another version.
+    Version,
 }
 
 /// What a settling would do. Applying it is refused, row by row, where a side moved since.
@@ -121,6 +141,8 @@ pub struct TwoWayPlan {
     pub entity: Entity,
     /// The version of the mapping.
     pub mapping: String,
+    /// What keeps updates of the CRM from going over changes that were not seen.
+    pub guard: WriteGuard,
     /// The records that were noted.
     pub rows: Vec<TwoWayRow>,
     /// Records beyond these wait, or become due at this time.
@@ -151,6 +173,13 @@ impl fmt::Display for TwoWayPlan {
             self.entity,
             self.rows.len()
         )?;
+        if self.count(Step::Update) > 0 {
+            let guard = match self.guard {
+                WriteGuard::ReadAgain => "read again right before it is written",
+                WriteGuard::Version => "written by the CRM only if its version is still the same",
+            };
+            writeln!(f, "  a record of the CRM is {guard}")?;
+        }
         let names = |changes: &[FieldChange]| changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
         let cells: Vec<[String; 5]> = std::iter::once(["step", "host", "CRM", "to the CRM", "to the host"].map(str::to_owned))
             .chain(self.rows.iter().map(|row| {

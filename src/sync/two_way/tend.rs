@@ -11,7 +11,7 @@ use crate::store::audit::{self, AuditEntry};
 use crate::store::lanes::{self, Answer};
 use crate::store::pending::{self, Note, Side};
 use crate::sync::two_way::api::TwoWay;
-use crate::sync::two_way::planner::TENDED;
+use crate::sync::two_way::pair::TENDED;
 
 /// A record that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Two sides that are edited at random, with lost answers and deaths in between, come to rest and have the same.
 
-#![cfg(all(feature = "salesforce", feature = "sandbox"))]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,26 +9,24 @@
     reason = "a test that fails should stop"
 )]
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crm_sync::adapter::{ChangeFeed, CrmAdapter, Since};
 use crm_sync::error::Result;
 use crm_sync::host::{Host, ManualClock};
 use crm_sync::mapping::{Mapping, MappingSet};
-use crm_sync::model::{EntitySchema, Fields, RecordId, Value};
+use crm_sync::model::{Change, ChangeKind, EntitySchema, Fields, RecordId, Value};
 use crm_sync::pace::RetryPolicy;
 use crm_sync::query::Cursor;
 use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity};
 use crm_sync::sandbox::{Automation, AutomationKind, Fault, FaultKind, Sandbox};
-use crm_sync::store::{Batch, MemoryStore, Store, cursors};
+use crm_sync::store::{Batch, MemoryStore, Store, cursors, links};
 use crm_sync::sync::{Decided, Engine, MemoryRecords, OnDeleteAndEdit, Policy, Rules, Step, TwoWay, TwoWayReport};
 use serde_json::json;
 
-use support::{Death, Life, MortalStore, MortalTransport};
+use crate::support::{Death, Life, MortalStore, MortalTransport};
 
 const MAPPING: &str =
     r#"{"salesforce": {"lead": {"first": "FirstName", "last": "LastName", "company": "Company", "title": "Title", "phone": "Phone"}}}"#;
@@ -38,9 +35,11 @@ const MAPPING: &str =
 struct Ways {
     own_writes: bool,
     naive_cursor: bool,
+    /// What an event says is written as it stands, in the order the events come in.
+    arrival_order: bool,
 }
 
-const SOUND: Ways = Ways { own_writes: true, naive_cursor: false };
+const SOUND: Ways = Ways { own_writes: true, naive_cursor: false, arrival_order: false };
 
 struct World {
     host: Host,
@@ -51,6 +50,8 @@ struct World {
     schema: EntitySchema,
     ways: Ways,
     policy: Policy,
+    /// Events that are delivered once more, late and in the wrong order.
+    late: Mutex<(Random, Vec<Change>)>,
 }
 
 fn fields(value: Value) -> Fields {
@@ -67,7 +68,17 @@ impl World {
         let schema = CrmAdapter::describe(&crm, &entity::LEAD).await.unwrap();
         let store = Arc::new(MemoryStore::new(host.clone()));
         let records = MemoryRecords::new(host.clone());
-        Self { host, clock, sandbox, store, records, schema, ways, policy: Policy::Remote }
+        Self {
+            host,
+            clock,
+            sandbox,
+            store,
+            records,
+            schema,
+            ways,
+            policy: Policy::Remote,
+            late: Mutex::new((Random(seed | 1), Vec::new())),
+        }
     }
 
     fn sync(&self, life: &Arc<Life>) -> (Arc<dyn CrmAdapter>, TwoWay) {
@@ -99,6 +110,8 @@ impl World {
         let (crm, sync) = self.sync(life);
         let store = MortalStore { inner: Arc::clone(&self.store), life: Arc::clone(life) };
         sync.read_host().await?;
+        let late = std::mem::take(&mut self.late.lock().unwrap().1);
+        self.tell(&sync, &store, late.into_iter().rev().collect()).await?;
         loop {
             let cursor = cursors::load::<String>(&store, "salesforce:test", "test").await?;
             let since = match &cursor {
@@ -108,17 +121,26 @@ impl World {
             };
             let mut feed = ChangeFeed::new(entity::LEAD, since);
             feed.deletes = true;
+            feed.select = ["FirstName", "LastName", "Company", "Title", "Phone"].map(str::to_owned).to_vec();
             let page = crm.changes(&feed).await?;
+            {
+                let (random, late) = &mut *self.late.lock().unwrap();
+                late.extend(page.items.iter().filter(|_| random.below(3) == 0).cloned());
+            }
             let next = if self.ways.naive_cursor { self.host.now().to_string() } else { page.next.unwrap().as_str().to_owned() };
             let mut batch = Batch::new();
             if self.ways.naive_cursor {
                 // Moves the cursor to the time of the run, and works afterwards.
                 cursors::advance(&mut batch, "salesforce:test", "test", cursor.map(|cursor| cursor.generation), &next)?;
                 store.commit(batch).await?;
-                sync.note(&page.items).await?;
+                self.tell(&sync, &store, page.items).await?;
                 break;
             }
-            sync.stage(&mut batch, &page.items)?;
+            if self.ways.arrival_order {
+                self.tell(&sync, &store, page.items.clone()).await?;
+            } else {
+                sync.stage(&mut batch, &page.items)?;
+            }
             cursors::advance(&mut batch, "salesforce:test", "test", cursor.map(|cursor| cursor.generation), &next)?;
             store.commit(batch).await?;
             if page.items.is_empty() {
@@ -126,6 +148,29 @@ impl World {
             }
         }
         sync.settle().await
+    }
+
+    /// Events come in outside the feed.
+    async fn tell(&self, sync: &TwoWay, store: &MortalStore, changes: Vec<Change>) -> Result<()> {
+        if !self.ways.arrival_order {
+            return sync.note(&changes).await;
+        }
+        for change in changes {
+            let link = links::by_remote(store, "salesforce:test", &entity::LEAD, &[&change.id]).await?.pop().flatten();
+            let local = link.map(|link| link.local).filter(|_| change.kind != ChangeKind::Deleted);
+            let Some(local) = local.filter(|local| self.records.all().iter().any(|(id, _)| id == local)) else {
+                sync.note(&[change]).await?;
+                continue;
+            };
+            let mut told = Fields::new();
+            for (ours, theirs) in [("first", "FirstName"), ("title", "Title")] {
+                if let Some(value) = change.fields.get(theirs) {
+                    told.insert(ours, value.clone());
+                }
+            }
+            self.records.put(&local, told);
+        }
+        Ok(())
     }
 
     async fn round(&self) -> TwoWayReport {
@@ -163,6 +208,8 @@ impl World {
         self.records.put(&self.ours()[name].0, fields(change));
     }
 }
+
+const SEEDS: u64 = 24;
 
 struct Random(u64);
 
@@ -297,30 +344,50 @@ async fn story(seed: u64, ways: Ways) -> std::result::Result<(), String> {
     Ok(())
 }
 
-#[tokio::test]
-#[ignore = "a record made in the host right before a crash may lose an edit of the CRM"]
-async fn random_edits_on_both_sides_come_to_rest_and_equal_the_model() {
-    for seed in 1..=24 {
-        story(seed, SOUND).await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+/// The seeds whose story misses the model, and how.
+async fn missed(ways: Ways) -> Vec<(u64, String)> {
+    let mut failed = Vec::new();
+    for seed in 1..=SEEDS {
+        if let Err(error) = story(seed, ways).await {
+            failed.push((seed, error));
+        }
     }
-    println!("24 seeds at rest and equal to the model");
+    failed
+}
+
+#[tokio::test]
+#[ignore = "13 of 24 seeds miss the model: a value that was to be told to the host right before a crash passes for an own write"]
+async fn random_edits_on_both_sides_come_to_rest_and_equal_the_model() {
+    let failed = missed(SOUND).await;
+    for (seed, error) in &failed {
+        println!("seed {seed}: {error}");
+    }
+    assert!(failed.is_empty(), "{} of {SEEDS} seeds miss the model", failed.len());
+    println!("{SEEDS} seeds at rest and equal to the model");
+}
+
+async fn proves(what: &str, ways: Ways) {
+    let failed = missed(ways).await;
+    println!("{what}: {} of {SEEDS} seeds miss the model, the first: {:?}", failed.len(), failed.first());
+    assert!(!failed.is_empty(), "{what}: the story proves nothing");
 }
 
 #[tokio::test]
 #[ignore = "proves nothing while the sound way misses the model too"]
-async fn without_the_memory_of_own_writes_or_with_a_naive_cursor_the_model_is_missed() {
-    for (what, ways) in
-        [("own writes forgotten", Ways { own_writes: false, ..SOUND }), ("naive cursor", Ways { naive_cursor: true, ..SOUND })]
-    {
-        let mut failed = Vec::new();
-        for seed in 1..=24 {
-            if let Err(error) = story(seed, ways).await {
-                failed.push((seed, error));
-            }
-        }
-        println!("{what}: {} of 24 seeds miss the model, the first: {:?}", failed.len(), failed.first());
-        assert!(!failed.is_empty(), "{what}: the story proves nothing");
-    }
+async fn without_the_memory_of_own_writes_the_model_is_missed() {
+    proves("own writes forgotten", Ways { own_writes: false, ..SOUND }).await;
+}
+
+#[tokio::test]
+#[ignore = "proves nothing while the sound way misses the model too"]
+async fn with_a_naive_cursor_the_model_is_missed() {
+    proves("naive cursor", Ways { naive_cursor: true, ..SOUND }).await;
+}
+
+#[tokio::test]
+#[ignore = "proves nothing while the sound way misses the model too"]
+async fn with_the_order_of_arrival_instead_of_versions_the_model_is_missed() {
+    proves("order of arrival", Ways { arrival_order: true, ..SOUND }).await;
 }
 
 async fn pair(world: &World, name: &str, more: Value) {
