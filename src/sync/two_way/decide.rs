@@ -16,6 +16,7 @@ use crate::sync::merge::{Fate, Flow, OnDelete, OnDeleteAndEdit, Pick, Presence, 
 use crate::sync::records::LocalWrite;
 use crate::sync::references::Reference;
 use crate::sync::two_way::api::TwoWay;
+use crate::sync::two_way::fields::told;
 use crate::sync::two_way::pair::Pair;
 use crate::sync::two_way::plan::Step;
 
@@ -50,11 +51,12 @@ impl TwoWay {
                 if ours {
                     agreed_local.insert(field, value.clone());
                 }
-            } else if agreed.get(field).is_none()
-                && let Some(said) = mapped.get(field)
-                && pair.marks.get(field).is_some_and(|marks| marks.contains(&self.mark(salt, field, said)))
+            } else if let Some(said) = mapped.get(field)
+                && pair.marks.get(&told(field)).is_some_and(|marks| marks.contains(&self.mark(salt, field, said)))
             {
+                // The host has what it was told, and has not changed it since.
                 agreed.insert(field, said.clone());
+                agreed_local.remove(field);
             }
         }
 

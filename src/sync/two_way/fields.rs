@@ -71,7 +71,7 @@ impl TwoWay {
                         }
                     }
                     if !told.is_empty() {
-                        row.work.marks = self.marks(salt, &pair.marks, &inward);
+                        row.work.marks = self.marks(salt, &pair.marks, &inward, true);
                         row.work.into = Some(LocalWrite::Update { id: local.id.clone(), fields: told, expected: local.version.clone() });
                     }
                 }
@@ -93,7 +93,7 @@ impl TwoWay {
                 remote: row.remote.clone(),
                 changes: row.outward.clone(),
                 reason: String::new(),
-                marks: self.marks(salt, if row.work.marks.is_empty() { &pair.marks } else { &row.work.marks }, &outward),
+                marks: self.marks(salt, if row.work.marks.is_empty() { &pair.marks } else { &row.work.marks }, &outward, false),
                 fields: outward,
                 mapped,
                 // Not read back yet.
@@ -130,12 +130,12 @@ impl TwoWay {
         row.work.merged = merged;
     }
 
-    pub(super) fn marks(&self, salt: &Salt, old: &Marks, fields: &Fields) -> Marks {
+    pub(super) fn marks(&self, salt: &Salt, old: &Marks, fields: &Fields, inward: bool) -> Marks {
         let mut marks = old.clone();
         if self.parts.own_writes {
             for (name, value) in fields {
                 let mark = self.mark(salt, name, value);
-                let marks = marks.entry(name.to_owned()).or_default();
+                let marks = marks.entry(if inward { told(name) } else { name.to_owned() }).or_default();
                 if !marks.contains(&mark) {
                     marks.push(mark);
                 }
@@ -157,7 +157,7 @@ impl TwoWay {
                 // An earlier try may have made it, with the values of then.
                 let before =
                     own::get_many(self.store(), inner.connection(), &inner.entity, &[key.as_str()]).await?.pop().unwrap_or_default();
-                pair.row.work.marks = if before.is_empty() { self.marks(salt, &before, &record.fields) } else { before.clone() };
+                pair.row.work.marks = if before.is_empty() { self.marks(salt, &before, &record.fields, true) } else { before.clone() };
                 pair.row.work.before = before;
                 pair.row.work.into = Some(LocalWrite::Create { key, fields: mapped.fields });
                 pair.decided(Step::CreateLocal, "not in the host yet");
@@ -188,7 +188,7 @@ impl TwoWay {
                     for (name, value) in &found.fields {
                         pair.row.outward.push(FieldChange { field: name.to_owned(), from: None, to: value.clone() });
                     }
-                    found.marks = self.marks(salt, &pair.marks, &found.fields);
+                    found.marks = self.marks(salt, &pair.marks, &found.fields, false);
                     found.hash = String::new();
                     found.seen = pair.row.work.stored.as_ref().map(seen);
                     pair.row.work.out = Some(found);
@@ -211,4 +211,10 @@ impl TwoWay {
 /// Whether a field may be read back into the host.
 pub(super) fn returns(way: Option<Direction>) -> bool {
     matches!(way, Some(Direction::Both | Direction::In))
+}
+
+/// Where the marks of what the host is told of a field stand, beside those of what is sent to the CRM: a value that was to be told
+/// is no write of ours as long as only the CRM has it.
+pub(super) fn told(field: &str) -> String {
+    format!("<{field}")
 }
