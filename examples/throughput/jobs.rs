@@ -163,7 +163,7 @@ impl Mapped {
     }
 
     fn record(&self, n: u64) -> Result<Fields> {
-        Ok(self.mapping.outbound(&self.made_up.record(n), Mode::Create)?.fields)
+        Ok(self.mapping.outbound_from(self.made_up.record(n), Mode::Create)?.fields)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Host to CRM.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -67,7 +68,8 @@ pub(crate) fn formula_code(error: &FormulaError) -> &'static str {
 }
 
 pub(crate) fn is_blank(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.trim().is_empty())
+    // Most texts begin with a letter or a digit, and are not looked at further.
+    value.as_str().is_some_and(|text| !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty())
 }
 
 /// A name in two at its first or last blank; one word is the second part (a last name).
@@ -91,12 +93,58 @@ impl Mapping {
                 sending.plan(plan, source);
             }
         }
-        sending.dependent();
-        if !sending.problems.is_empty() {
-            return Err(MappingError::new(sending.problems, !sending.fatal));
+        sending.sent()
+    }
+
+    /// As [`Mapping::send`]. A value that nothing else reads moves over, and is not copied.
+    pub(crate) fn send_whole(&self, mut source: Fields, mode: Mode, now: Option<Timestamp>) -> Result<Mapped, MappingError> {
+        let mut sending = Sending::new(self, mode, now);
+        for plan in &self.plans {
+            match plan.slots.first() {
+                _ if plan.direction == Direction::In => {}
+                Some(slot) if plan.moves => {
+                    if plan.when.as_ref().is_none_or(|when| sending.holds(plan, when, &source)) {
+                        let value = plan.path.take(&mut source);
+                        sending.fill(plan, slot, value.map(Cow::Owned));
+                    }
+                }
+                _ => sending.plan(plan, &source),
+            }
         }
-        let fields = Fields::from_values(Arc::clone(&self.shape), sending.values);
-        Ok(Mapped { fields, lookups: sending.lookups, warnings: sending.warnings })
+        sending.sent()
+    }
+}
+
+/// Marks the plans whose value no later one reads.
+pub(crate) fn mark_moves(plans: &mut [Plan]) {
+    let mut read: HashSet<String> = HashSet::new();
+    for plan in plans.iter_mut().rev().filter(|plan| plan.direction != Direction::In) {
+        let simple = matches!(plan.rule, Rule::Direct) && plan.path.is_plain() && plan.slots.len() == 1;
+        plan.moves = simple && !read.contains(&plan.path.root);
+        let programs = plan.when.iter().chain(match &plan.rule {
+            Rule::Computed(program) => Some(&**program),
+            _ => None,
+        });
+        let named = programs.flat_map(|program| &program.sources).filter_map(|source| match source {
+            NameSource::Record(path) => Some(path),
+            NameSource::Target(_) => None,
+        });
+        let joined: &[Path] = if let Rule::Join(paths, ..) = &plan.rule { paths } else { &[] };
+        for path in named.chain(joined).chain([&plan.path]) {
+            read.insert(path.root.clone());
+            read.extend(path.whole().map(ToOwned::to_owned));
+        }
+    }
+}
+
+impl Sending<'_> {
+    fn sent(mut self) -> Result<Mapped, MappingError> {
+        self.dependent();
+        if !self.problems.is_empty() {
+            return Err(MappingError::new(self.problems, !self.fatal));
+        }
+        let fields = Fields::from_values(Arc::clone(&self.mapping.shape), self.values);
+        Ok(Mapped { fields, lookups: self.lookups, warnings: self.warnings })
     }
 }
 
@@ -316,25 +364,27 @@ impl<'a> Sending<'a> {
     }
 
     fn write(&mut self, plan: &Plan, slot: &Slot, value: Value, note: Option<Note>) {
-        let writable = self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
-            Mode::Create => target.creatable,
-            Mode::Update => target.updatable,
-        });
-        if !writable {
+        if !self.writable(slot) {
             self.warn(plan, slot, "not_writable", "the CRM does not let this field be set by this kind of write; it was left out");
             return;
         }
         if let Some(Note { code, reason }) = note {
             self.warn(plan, slot, code, reason);
         }
-        self.put(slot, Some(value));
+        if let Some(place) = self.values.get_mut(slot.target) {
+            *place = Some(value);
+        }
+    }
+
+    fn writable(&self, slot: &Slot) -> bool {
+        self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
+            Mode::Create => target.creatable,
+            Mode::Update => target.updatable,
+        })
     }
 
     fn put(&mut self, slot: &Slot, value: Option<Value>) {
-        let writable = self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
-            Mode::Create => target.creatable,
-            Mode::Update => target.updatable,
-        });
+        let writable = self.writable(slot);
         if let Some(place) = self.values.get_mut(slot.target)
             && writable
         {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::pipedrive::dialect::Complaint;
-use crate::rest::Answer;
+use crate::rest::{Answer, from_json};
 
 /// An answer of either version: `success`, `data`, and what stands beside them.
 ///
@@ -96,6 +96,30 @@ pub(crate) fn record(answer: &Answer) -> Result<Option<Map<String, Value>>> {
         // Lists of one are seen where v1 answers a single thing.
         Some(Value::Array(items)) => Ok(items.into_iter().find_map(object)),
         _ => Ok(None),
+    }
+}
+
+/// Of the record in an answer, `id` and `update_time` alone: all that is told of a write, and the rest need not be read.
+pub(crate) fn marks(answer: &Answer) -> Result<Option<Map<String, Value>>> {
+    #[derive(Deserialize)]
+    struct Marks {
+        id: Value,
+        #[serde(default)]
+        update_time: Option<Value>,
+    }
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(default)]
+        success: Option<bool>,
+        data: Marks,
+    }
+    match from_json::<Marked>(answer.bytes()) {
+        Ok(Marked { success, data: Marks { id, update_time } }) if success != Some(false) => {
+            let stamp = update_time.map(|stamp| ("update_time".to_owned(), stamp));
+            Ok(Some([("id".to_owned(), id)].into_iter().chain(stamp).collect()))
+        }
+        // In another form, or a refusal.
+        _ => record(answer),
     }
 }
 
