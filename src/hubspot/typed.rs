@@ -88,3 +88,65 @@ impl HubSpot {
         self.send(&Call::get("list", path)).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::host::Host;
+    use crate::http::{Body, HttpError, HttpTransport};
+    use crate::hubspot::config::HubSpotConfig;
+
+    const PAGES: [&str; 3] = [
+        r#"{"results":[{"id":"1","properties":{"email":"a@b.c","phone":null},"archived":false}],"paging":{"next":{"after":"1"}}}"#,
+        r#"{"results":[{"id":"2","properties":{"email":null}},{"id":"3","properties":{"email":7}}]}"#,
+        "{}",
+    ];
+
+    #[derive(Debug, Default)]
+    struct Pages(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl HttpTransport for Pages {
+        async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, HttpError> {
+            let mut seen = self.0.lock().unwrap();
+            seen.push(request.uri().path_and_query().unwrap().to_string());
+            let page = PAGES.get(seen.len() - 1).unwrap();
+            Ok(http::Response::new(Body::from_bytes(*page)))
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Person {
+        email: Option<String>,
+    }
+
+    #[test]
+    fn pages_become_the_hosts_records() {
+        let seen = Arc::new(Pages::default());
+        let config = HubSpotConfig::with_access_token(SecretString::from("T"));
+        let client = HubSpot::new(config, Arc::clone(&seen) as Arc<dyn HttpTransport>, Host::manual(1)).unwrap();
+        let mut rows = client.list_as::<Option<Person>>(&Entity::from_static("contacts"), &["email".to_owned()]);
+        let mut next = || rows.next().now_or_never().unwrap();
+        let first = next().unwrap().unwrap();
+        assert_eq!((first.id.as_str(), first.properties.unwrap().email.as_deref()), ("1", Some("a@b.c")));
+        assert_eq!(seen.0.lock().unwrap().len(), 1, "the second page is not read before it is needed");
+        let error = next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert!(next().is_none(), "an error ends the stream");
+        let paths = seen.0.lock().unwrap().clone();
+        assert!(paths[0].ends_with("?limit=100&properties=email"), "{paths:?}");
+        assert!(paths[1].ends_with("?limit=100&after=1&properties=email"), "{paths:?}");
+        let names: Vec<String> = (0..2_000).map(|n| format!("property_{n}")).collect();
+        let error =
+            client.list_as::<Person>(&Entity::from_static("contacts"), &names).next().now_or_never().unwrap().unwrap().err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}

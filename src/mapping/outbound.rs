@@ -417,3 +417,42 @@ fn join(paths: &[Path], separator: &str, source: &impl Source) -> Option<Value> 
     let texts: Vec<String> = parts.iter().flatten().filter(|part| !is_blank(part)).filter_map(|part| picklist::key(part)).collect();
     Some(if texts.is_empty() { Value::Null } else { Value::String(texts.join(separator)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::config::MappingSet;
+
+    #[test]
+    fn a_record_given_away_becomes_what_a_lent_one_does() {
+        let text = json!({"crm": {"Lead": {
+            "email": "Email",
+            "company": "Company",
+            "name": {"field": "Name", "when": "company = 'x'"},
+            "shout": {"field": "Shout__c", "formula": "UPPER(company)"},
+            "both": {"type": "join", "from": ["email", "name"], "separator": " ", "field": "Both__c"},
+            "utm.source": "Source__c",
+            "utm": "Utm__c",
+            "missing": {"field": "Missing__c", "default": "none"},
+        }}});
+        let set = MappingSet::from_json(&text.to_string(), "m.json").unwrap_or_else(|problems| panic!("{problems}"));
+        let mapping = Mapping::compile(set.iter().next().unwrap(), None).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(mapping.plans.iter().any(|plan| plan.moves) && mapping.plans.iter().any(|plan| !plan.moves));
+        for record in [
+            json!({"email": "a@b.c", "company": "x", "name": "n", "utm": {"source": "s"}, "utm.source": "t"}),
+            json!({"email": " ", "company": null, "name": "n", "utm": {"source": null}}),
+            json!({"company": ["x"], "utm": 7}),
+            json!({}),
+        ] {
+            let record = Fields::from_value(record).unwrap();
+            for mode in [Mode::Create, Mode::Update] {
+                let lent = mapping.outbound(&record, mode);
+                assert_eq!(format!("{:?}", mapping.outbound_from(record.clone(), mode)), format!("{lent:?}"));
+                let values = |mapped: Result<Mapped, _>| mapped.map(|mapped| mapped.fields.to_value()).ok();
+                assert_eq!(values(mapping.outbound_from(record.clone(), mode)), values(lent));
+            }
+        }
+    }
+}

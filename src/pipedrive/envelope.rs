@@ -182,6 +182,26 @@ mod tests {
     }
 
     #[test]
+    fn the_marks_of_a_write_are_those_of_its_record() {
+        let told = |body: &str| {
+            let (status, headers) = (http::StatusCode::CREATED, http::HeaderMap::new());
+            let answer = Answer { status, headers, body: body.to_owned().into(), write: true, operation: "create" };
+            (marks(&answer), record(&answer))
+        };
+        let whole =
+            r#"{"success":true,"data":{"id":7,"name":"x","update_time":"2026-01-31T10:00:00Z","custom_fields":{"a":[1]}},"related":1}"#;
+        let (mut marks, record) = told(whole);
+        let (some, all) = (marks.as_mut().unwrap().take().unwrap(), record.unwrap().unwrap());
+        assert_eq!((some.get("id"), some.get("update_time"), some.len()), (all.get("id"), all.get("update_time"), 2));
+        for other in [r#"{"data":[{"id":7}]}"#, r#"{"data":{"name":"x"}}"#, r#"{"success":true,"data":null}"#, r#"{"success":true}"#] {
+            let (marks, record) = told(other);
+            assert_eq!(marks.unwrap(), record.unwrap(), "{other}");
+        }
+        assert!(told(r#"{"success":false,"data":{"id":7}}"#).0.is_err());
+        assert!(told("no json").0.is_err());
+    }
+
+    #[test]
     fn two_pagings_and_two_ends() {
         assert_eq!(next(json!({"next_cursor": "c1"})), Some("c1".to_owned()));
         assert_eq!(next(json!({"next_cursor": null})), None);

@@ -58,3 +58,58 @@ impl Pipedrive {
         Ok((page.data.unwrap_or_default(), next))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::host::Host;
+    use crate::http::{Body, HttpError, HttpTransport};
+    use crate::pipedrive::config::PipedriveConfig;
+
+    const PAGES: [&str; 3] = [
+        r#"{"success":true,"data":[{"id":1,"name":"a","custom_fields":{}}],"additional_data":{"next_cursor":"c"}}"#,
+        r#"{"success":true,"data":null,"additional_data":{"next_cursor":null}}"#,
+        r#"{"success":false,"error":"no","data":null}"#,
+    ];
+
+    #[derive(Debug, Default)]
+    struct Pages(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl HttpTransport for Pages {
+        async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, HttpError> {
+            let mut seen = self.0.lock().unwrap();
+            seen.push(request.uri().path_and_query().unwrap().to_string());
+            let page = PAGES.get(seen.len() - 1).unwrap();
+            Ok(http::Response::new(Body::from_bytes(*page)))
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Person {
+        id: u64,
+        name: Option<String>,
+    }
+
+    #[test]
+    fn pages_become_the_hosts_records() {
+        let seen = Arc::new(Pages::default());
+        let config = PipedriveConfig::with_api_token("https://one.example", SecretString::from("T"));
+        let client = Pipedrive::new(config, Arc::clone(&seen) as Arc<dyn HttpTransport>, Host::manual(1)).unwrap();
+        let mut rows = client.list_as::<Person>(Kind::Person, ListQuery::new().limit(500));
+        let first = rows.next().now_or_never().unwrap().unwrap().unwrap();
+        assert_eq!((first.id, first.name.as_deref()), (1, Some("a")));
+        assert!(rows.next().now_or_never().unwrap().is_none());
+        let paths = seen.0.lock().unwrap().clone();
+        assert_eq!(paths, ["/api/v2/persons?limit=500", "/api/v2/persons?limit=500&cursor=c"]);
+        let refused = client.list_as::<Person>(Kind::Person, ListQuery::new()).next().now_or_never().unwrap().unwrap();
+        assert!(refused.is_err());
+    }
+}
