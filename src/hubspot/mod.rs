@@ -48,6 +48,7 @@ mod templates;
 mod ties;
 mod timeline;
 mod token;
+mod typed;
 pub mod types;
 mod values;
 mod webhook;
@@ -74,5 +75,6 @@ pub use subscriptions::{JournalCondition, JournalFilter, JournalSubscribed, Jour
 pub use templates::{EventTemplate, HubSpotTemplates, TemplateToken};
 pub use ties::Tie;
 pub use timeline::{AppEvent, TemplateEvent, Whose};
+pub use typed::TypedRecord;
 pub use values::{check_dates, decode, encode};
 pub use webhook::{HubSpotEvents, HubSpotVerifier};

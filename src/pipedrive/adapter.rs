@@ -20,6 +20,7 @@ use crate::adapter::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Entity, EntitySchema, Fields, Record, RecordId, Version};
 use crate::pipedrive::client::{Pipedrive, row_id};
+use crate::pipedrive::envelope::marks;
 use crate::pipedrive::record::record;
 use crate::pipedrive::resource::Kind;
 use crate::query::{Page, Query};
@@ -53,7 +54,7 @@ impl CrmAdapter for Pipedrive {
         no_options(options).map_err(|error| error.during("create").on(entity))?;
         let marked = self.with_operation(kind, fields, options.idempotency_key.as_deref()).await;
         let marked = marked.map_err(|error| error.during("create").on(entity))?;
-        let row = self.create_row(kind, marked.as_ref().unwrap_or(fields)).await?;
+        let row = self.create_as(kind, marked.as_ref().unwrap_or(fields), marks).await?;
         let id = row_id(&row).ok_or_else(|| Error::decode("pipedrive made the record and did not say its id").ambiguous())?;
         let mut written = Written::new(id).created(true);
         written.version = version(&row);
@@ -75,7 +76,7 @@ impl CrmAdapter for Pipedrive {
                 return Err(named(Error::new(ErrorKind::Conflict, "somebody changed the record since it was read")));
             }
         }
-        written.version = self.update_row(kind, id, fields).await?.as_ref().and_then(version);
+        written.version = self.update_as(kind, id, fields, marks).await?.as_ref().and_then(version);
         Ok(written)
     }
 

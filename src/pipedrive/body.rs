@@ -154,7 +154,7 @@ fn plain(kind: Kind, field: &Builtin, value: &Value) -> Result<Value> {
             let civil = Offset::UTC.to_datetime(at);
             // The old form in v1, and for `archive_time` in v2 too.
             let old = kind.version() == ApiVersion::V1 || field.name == "archive_time";
-            json!(civil.strftime(if old { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%SZ" }).to_string())
+            Value::String(civil.strftime(if old { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%SZ" }).to_string())
         }
         (Means::Date, Value::String(text)) => json!(parse_date(text).ok_or_else(|| wrong("takes a day such as 2026-01-31"))?.to_string()),
         (Means::Time, Value::String(text)) if text.is_empty() => Value::Null,
@@ -217,7 +217,7 @@ fn points(value: &Value) -> Option<Value> {
         Value::Array(items) => items.as_slice(),
         one => std::slice::from_ref(one),
     };
-    let mut points: Vec<(String, String)> = Vec::new();
+    let mut points: Vec<(&str, &str)> = Vec::with_capacity(items.len());
     let mut primary = None;
     for item in items {
         let (text, label, marked) = match item {
@@ -230,16 +230,19 @@ fn points(value: &Value) -> Option<Value> {
             _ => return None,
         };
         let text = text.trim();
-        if text.is_empty() || points.iter().any(|(known, _)| known == text) {
+        if text.is_empty() || points.iter().any(|(known, _)| *known == text) {
             continue;
         }
         if marked {
             primary.get_or_insert(points.len());
         }
-        points.push((text.to_owned(), label.to_owned()));
+        points.push((text, label));
     }
     let primary = primary.unwrap_or(0);
-    let made = points.into_iter().enumerate().map(|(at, (value, label))| json!({"value": value, "primary": at == primary, "label": label}));
+    let member = |name: &str, value: Value| (name.to_owned(), value);
+    let made = points.into_iter().enumerate().map(|(at, (value, label))| {
+        Map::from_iter([member("value", value.into()), member("primary", (at == primary).into()), member("label", label.into())])
+    });
     Some(made.collect())
 }
 

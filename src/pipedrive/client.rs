@@ -170,15 +170,20 @@ impl Pipedrive {
 
     /// A write with a body, or without one; the record it answered.
     pub(crate) async fn write(&self, call: Call, body: Option<&Map<String, Value>>, price: u32) -> Result<Option<Map<String, Value>>> {
+        match self.written(call, body, price).await? {
+            Some(answer) => record(&answer),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer to a write, if it has a body.
+    pub(crate) async fn written(&self, call: Call, body: Option<&Map<String, Value>>, price: u32) -> Result<Option<Answer>> {
         let call = match body {
             Some(body) => call.json(body)?,
             None => call,
         };
         let answer = self.send(&call, price).await?;
-        if answer.bytes().trim_ascii().is_empty() {
-            return Ok(None);
-        }
-        record(&answer)
+        Ok((!answer.bytes().trim_ascii().is_empty()).then_some(answer))
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::pipedrive::dialect::Complaint;
-use crate::rest::Answer;
+use crate::rest::{Answer, from_json};
 
 /// An answer of either version: `success`, `data`, and what stands beside them.
 ///
@@ -99,6 +99,30 @@ pub(crate) fn record(answer: &Answer) -> Result<Option<Map<String, Value>>> {
     }
 }
 
+/// Of the record in an answer, `id` and `update_time` alone: all that is told of a write, and the rest need not be read.
+pub(crate) fn marks(answer: &Answer) -> Result<Option<Map<String, Value>>> {
+    #[derive(Deserialize)]
+    struct Marks {
+        id: Value,
+        #[serde(default)]
+        update_time: Option<Value>,
+    }
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(default)]
+        success: Option<bool>,
+        data: Marks,
+    }
+    match from_json::<Marked>(answer.bytes()) {
+        Ok(Marked { success, data: Marks { id, update_time } }) if success != Some(false) => {
+            let stamp = update_time.map(|stamp| ("update_time".to_owned(), stamp));
+            Ok(Some([("id".to_owned(), id)].into_iter().chain(stamp).collect()))
+        }
+        // In another form, or a refusal.
+        _ => record(answer),
+    }
+}
+
 /// The list in an answer. Search has it under `data.items[].item`; null is an empty one.
 pub(crate) fn rows(answer: &Answer) -> Result<Rows> {
     let envelope = open(answer)?;
@@ -155,6 +179,26 @@ mod tests {
 
     fn next(value: Value) -> Option<String> {
         serde_json::from_value::<AdditionalData>(value).unwrap().next()
+    }
+
+    #[test]
+    fn the_marks_of_a_write_are_those_of_its_record() {
+        let told = |body: &str| {
+            let (status, headers) = (http::StatusCode::CREATED, http::HeaderMap::new());
+            let answer = Answer { status, headers, body: body.to_owned().into(), write: true, operation: "create" };
+            (marks(&answer), record(&answer))
+        };
+        let whole =
+            r#"{"success":true,"data":{"id":7,"name":"x","update_time":"2026-01-31T10:00:00Z","custom_fields":{"a":[1]}},"related":1}"#;
+        let (mut marks, record) = told(whole);
+        let (some, all) = (marks.as_mut().unwrap().take().unwrap(), record.unwrap().unwrap());
+        assert_eq!((some.get("id"), some.get("update_time"), some.len()), (all.get("id"), all.get("update_time"), 2));
+        for other in [r#"{"data":[{"id":7}]}"#, r#"{"data":{"name":"x"}}"#, r#"{"success":true,"data":null}"#, r#"{"success":true}"#] {
+            let (marks, record) = told(other);
+            assert_eq!(marks.unwrap(), record.unwrap(), "{other}");
+        }
+        assert!(told(r#"{"success":false,"data":{"id":7}}"#).0.is_err());
+        assert!(told("no json").0.is_err());
     }
 
     #[test]

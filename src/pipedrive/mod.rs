@@ -44,6 +44,7 @@ mod schema;
 mod search;
 mod subscriptions;
 mod tokens;
+mod typed;
 pub mod types;
 mod webhook;
 
