@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::bulk::{BulkOp, BulkOutcome};
 use crate::adapter::capabilities::Capabilities;
 use crate::adapter::job::{JobTerms, JobTicket};
-use crate::adapter::quota::Quota;
+use crate::adapter::quota::{Price, Quota};
 use crate::adapter::write::{WriteOptions, Written};
 use crate::error::{Error, Result};
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
@@ -200,6 +200,13 @@ pub trait CrmAdapter: Debug + Send + Sync {
     /// The entity's fields, as this user sees them. By default unsupported.
     async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
         Err(Error::unsupported(format!("{} does not describe its entities", self.name())).during("describe").on(entity))
+    }
+
+    /// What one call by `operation` (`create`, `update`, `upsert` or `delete`) takes of the allowance that [`CrmAdapter::quota`]
+    /// tells, for CRMs whose calls have prices. `None`, the default: a call takes one.
+    fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+        let _ = (entity, operation);
+        None
     }
 
     /// What is left of the call allowances, as last heard. By default unknown.

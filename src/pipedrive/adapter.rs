@@ -15,13 +15,13 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::adapter::{
-    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, QuotaWindow, WriteOptions, Written,
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Price, Quota, QuotaWindow, WriteOptions, Written,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Entity, EntitySchema, Fields, Record, RecordId, Version};
 use crate::pipedrive::client::{Pipedrive, row_id};
 use crate::pipedrive::record::record;
-use crate::pipedrive::resource::Kind;
+use crate::pipedrive::resource::{Kind, Op};
 use crate::query::{Page, Query};
 
 #[async_trait]
@@ -145,6 +145,17 @@ impl CrmAdapter for Pipedrive {
         let mut schema = self.entity_schema(kind).await.map_err(|error| error.during("describe").on(entity))?;
         schema.entity = entity.clone();
         Ok(schema)
+    }
+
+    /// Tokens of the daily budget, by the published prices.
+    fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+        let op = match operation {
+            "create" => Op::Create,
+            "delete" => Op::Delete,
+            "update" => Op::Update,
+            _ => return None,
+        };
+        Some(Price::new(Kind::of(entity).ok()?.price(op).into(), "tokens"))
     }
 
     /// The day's tokens: by the newest answer's headers, else by the configured plan and seats and what this client has spent.

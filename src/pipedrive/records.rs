@@ -14,7 +14,9 @@ use crate::pipedrive::builtin::{C, U, builtin};
 use crate::pipedrive::client::{Pipedrive, row_id, tail};
 use crate::pipedrive::list::ListQuery;
 use crate::pipedrive::resource::{Kind, Op};
-use crate::pipedrive::types::{Activity, ActivityType, Deal, Lead, Note, Organization, Person, Pipeline, Product, Resource, Stage, User};
+use crate::pipedrive::types::{
+    Activity, ActivityType, Deal, Lead, LeadLabel, Note, Organization, Person, Pipeline, Product, Resource, Stage, User,
+};
 use crate::rest::Call;
 
 /// The records of one kind.
@@ -41,6 +43,8 @@ kinds! {
     deals: Deal,
     /// Leads (v1).
     leads: Lead,
+    /// Labels of leads (v1).
+    lead_labels: LeadLabel,
     /// Notes (v1).
     notes: Note,
     /// Companies (v2).
