@@ -83,8 +83,8 @@ impl ChangeFeed {
 ///
 /// Every call is a bounded, documented number of HTTP calls (normally one), so that limits and retries at this level are
 /// honest; an adapter does not retry. It does not sleep either, with two exceptions that say so: [`CrmAdapter::run_job`], and an
-/// adapter whose one call is requests to several of the CRM's limits, which may wait for a turn under them (HubSpot's, whose
-/// longest wait can be set to zero). Implementations map the vendor's failures to [`Error`], and set
+/// adapter whose one call is requests to several of the CRM's limits, which may wait for a turn under them (HubSpot's and
+/// Pipedrive's, which can be told not to). Implementations map the vendor's failures to [`Error`], and set
 /// [`Error::ambiguous`] on writes whose outcome is unknown.
 ///
 /// The trait is object-safe and implemented for `Arc<T>`, `Box<T>` and `&T`.

@@ -5,8 +5,9 @@
 //!
 //! Cost in HTTP requests: one per call, with these exceptions. A name that is not built in reads the account's description (a
 //! page of 500 fields, once in a while). A search for values costs a search and a read by id for each value, one value a page.
-//! An update with a version reads the record first: between the two somebody else may write. `bulk` is one request for each
-//! operation, a few at once.
+//! An update with a version reads the record first: between the two somebody else may write. A label by name reads the labels,
+//! once in a while. `bulk` is one request for each operation, a few at once. Each request waits for its turn under the burst
+//! limits, which are those of the token and not of an operation ([`pace`](crate::pipedrive::PipedriveConfig::pace)).
 
 use std::collections::HashMap;
 
