@@ -94,7 +94,7 @@ pub(crate) fn hubspot(options: &Options, transport: Arc<dyn HttpTransport>, host
 pub(crate) fn pipedrive(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) -> Result<Pipedrive> {
     let mut settings = PipedriveSettings::default();
     settings.concurrency = options.in_flight;
-    let config = PipedriveConfig::with_api_token(&options.url, SecretString::from(options.token.as_str())).settings(settings);
+    let config = PipedriveConfig::with_api_token(&options.url, SecretString::from(options.token.as_str())).settings(settings).pace(false);
     Pipedrive::new(config, transport, host.clone())
 }
 

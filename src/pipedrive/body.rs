@@ -1,5 +1,7 @@
 //! A record's fields as the body of a write: nothing unknown, nothing of the other version's form.
 
+use std::borrow::Cow;
+
 use jiff::civil::Time;
 use jiff::tz::Offset;
 use serde_json::{Map, Value, json};
@@ -12,7 +14,7 @@ use crate::pipedrive::custom::{CustomType, CustomValue, number};
 use crate::pipedrive::field_map::FieldInfo;
 use crate::pipedrive::resource::{ApiVersion, Kind, Op};
 
-fn refused(kind: Kind, field: &str, why: &str) -> Error {
+pub(crate) fn refused(kind: Kind, field: &str, why: &str) -> Error {
     let message = format!("the field {field} of {kind} {why}");
     Error::new(ErrorKind::Validation, message).on(&kind.entity()).with_fields(vec![FieldError::new(field, None)])
 }
@@ -29,7 +31,8 @@ impl Pipedrive {
                     let why = renamed(kind, name).map_or_else(|| "is read-only here".to_owned(), |new| format!("is written as {new}"));
                     return Err(refused(kind, name, &why));
                 }
-                body.insert(name.to_owned(), plain(kind, field, value)?);
+                let value = if name == "label_ids" { self.label_ids(kind, value).await? } else { Cow::Borrowed(value) };
+                body.insert(name.to_owned(), plain(kind, field, &value)?);
                 continue;
             }
             if let Some(new) = renamed(kind, name) {

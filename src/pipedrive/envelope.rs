@@ -125,6 +125,11 @@ pub(crate) fn marks(answer: &Answer) -> Result<Option<Map<String, Value>>> {
 
 /// The list in an answer. Search has it under `data.items[].item`; null is an empty one.
 pub(crate) fn rows(answer: &Answer) -> Result<Rows> {
+    rows_with_place(answer).map(|(rows, _)| rows)
+}
+
+/// As [`rows`], with what else stands beside the list.
+pub(crate) fn rows_with_place(answer: &Answer) -> Result<(Rows, Map<String, Value>)> {
     let envelope = open(answer)?;
     let next = envelope.additional_data.as_ref().and_then(AdditionalData::next);
     let rows = match envelope.data {
@@ -142,7 +147,8 @@ pub(crate) fn rows(answer: &Answer) -> Result<Rows> {
         },
         Some(_) => return Err(Error::decode("the answer's data is neither a record nor a list").with_status(answer.status())),
     };
-    Ok(Rows { rows, next })
+    let place = envelope.additional_data.map(|more| more.other).unwrap_or_default();
+    Ok((Rows { rows, next }, place))
 }
 
 fn object(value: Value) -> Option<Map<String, Value>> {

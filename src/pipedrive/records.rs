@@ -15,7 +15,9 @@ use crate::pipedrive::client::{Pipedrive, row_id, tail};
 use crate::pipedrive::envelope::record;
 use crate::pipedrive::list::ListQuery;
 use crate::pipedrive::resource::{Kind, Op};
-use crate::pipedrive::types::{Activity, ActivityType, Deal, Lead, Note, Organization, Person, Pipeline, Product, Resource, Stage, User};
+use crate::pipedrive::types::{
+    Activity, ActivityType, Deal, Lead, LeadLabel, Note, Organization, Person, Pipeline, Product, Resource, Stage, User,
+};
 use crate::rest::{Answer, Call};
 
 /// The records of one kind.
@@ -42,6 +44,8 @@ kinds! {
     deals: Deal,
     /// Leads (v1).
     leads: Lead,
+    /// Labels of leads (v1).
+    lead_labels: LeadLabel,
     /// Notes (v1).
     notes: Note,
     /// Companies (v2).

@@ -4,12 +4,10 @@ mod cautions;
 mod client;
 mod conformance;
 mod examples;
-mod flows;
+mod more;
 mod prism;
 mod sandbox;
 
-#[path = "../support/pipedrive.rs"]
-mod account;
 #[path = "../support/company.rs"]
 mod company;
 #[path = "../support/npm.rs"]

@@ -71,7 +71,7 @@ impl ReaderBuilder {
     }
 
     /// Asks the feed for deletions too, at most this often. Default: not at all. Feeds that have none (see
-    /// [`crate::adapter::Capabilities::changes_with_deletes`]) need [`Reader::reconcile`].
+    /// [`crate::adapter::Capabilities::tells_deletes`]) need [`Reader::reconcile`].
     pub fn deletions(mut self, every: Duration) -> Self {
         self.deletes = Some(every);
         self
@@ -118,7 +118,7 @@ impl ReaderBuilder {
             return Err(Error::config(format!("{} cannot order a search, so it cannot be read by one", self.reader.adapter.name())));
         }
         if let Some(every) = self.deletes {
-            if self.reader.stamp.is_some() || !can.changes_with_deletes {
+            if self.reader.stamp.is_some() || !can.tells_deletes(&self.reader.entity) {
                 return Err(Error::config("this feed tells no deletions; compare with Reader::reconcile instead"));
             }
             self.reader.deletes_every = Some(SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX));
