@@ -6,8 +6,8 @@ use crm_sync::error::Result;
 use crm_sync::host::Host;
 use crm_sync::http::HttpTransport;
 use crm_sync::pipedrive::{Kind, ListQuery};
+use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
 
 use crate::ceiling::{Lead, Person, Properties};
 use crate::jobs::{columns, entity, hubspot, pipedrive, salesforce};
@@ -26,5 +26,5 @@ pub(crate) async fn run(options: &Options, transport: Arc<dyn HttpTransport>) ->
 }
 
 async fn count<T: Send + 'static>(rows: BoxStream<'static, Result<T>>) -> Result<u64> {
-    rows.map_ok(|_| 1).try_fold(0, |sum, one| async move { Ok(sum + one) }).boxed().await
+    rows.map_ok(|_| 1).try_fold(0, |sum, one| async move { Ok(sum + one) }).await
 }

@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    #[derive(Deserialize)]
+    #[derive(Debug, Deserialize)]
     struct Person {
         email: Option<String>,
     }
