@@ -130,6 +130,13 @@ async fn throughput(jobs: usize) {
     servers_too(batches).await;
 }
 
+/// The driver's own limit of half a second is too short for ten thousand entries on a busy machine.
+#[cfg(all(unix, feature = "redis"))]
+async fn redis_at(server: &servers::Server) -> redis::aio::MultiplexedConnection {
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+    redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection_with_config(&config).await.unwrap()
+}
+
 #[cfg(unix)]
 #[allow(unused_variables, reason = "each server belongs to a feature")]
 async fn servers_too(batches: usize) {
@@ -155,7 +162,7 @@ async fn servers_too(batches: usize) {
     #[cfg(feature = "redis")]
     if let Some(server) = servers::Server::redis_with(&["--appendonly", "yes", "--appendfsync", "everysec"]) {
         let meter = Meter::new(server.id());
-        let mut connection = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut connection = redis_at(&server).await;
         let mut pairs = Pairs { queue: Vec::new(), raw: Vec::new() };
         for _ in 0..ROUNDS {
             redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
@@ -257,7 +264,7 @@ async fn waiting_on_servers(few: usize, most: usize) {
     }
     #[cfg(feature = "redis")]
     if let Some(server) = servers::Server::redis_with(&["--appendonly", "yes", "--appendfsync", "everysec"]) {
-        let connection = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let connection = redis_at(&server).await;
         let mut queues = Vec::new();
         for prefix in ["few", "most"] {
             let options = crm_sync::store::RedisOptions::default().accept_loss(true).prefix(prefix);

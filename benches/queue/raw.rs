@@ -121,26 +121,28 @@ pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize, mete
         .await
         .unwrap();
         let ids: Vec<i64> = ids.into_iter().map(|(_, id)| id).collect();
-        sqlx::query(
+        let existed: Vec<bool> = sqlx::query_scalar(
             "INSERT INTO crm_sync_queue_lane (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at) \
              SELECT lane, 'acme', 'Lead', record, head, 2, 'acme', 'record', 0, true, 0 \
              FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (lane, record, head) \
-             ON CONFLICT (lane) DO UPDATE SET fence = crm_sync_queue_lane.fence",
+             ON CONFLICT (lane) DO UPDATE SET fence = crm_sync_queue_lane.fence RETURNING xmax <> 0",
         )
         .bind(&lanes)
         .bind(&records)
         .bind(&ids)
-        .execute(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await
         .unwrap();
+        assert!(existed.iter().all(|existed| !existed), "an entry to join to");
         sqlx::query(
             "INSERT INTO crm_sync_queue_entry (id, lane, op, kind, priority, scope, payload, mapping, not_before, enqueued_at, coalesce_by) \
-             SELECT id, lane, op, 'record', 2, 'acme', $4, '', 0, 0, NULL FROM unnest($1::bigint[], $2::text[], $3::text[]) AS new (id, lane, op)",
+             SELECT id, lane, op, 'record', 2, 'acme', payload, '', 0, 0, NULL \
+             FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[]) AS new (id, lane, op, payload)",
         )
         .bind(&ids)
         .bind(&lanes)
         .bind(&ops)
-        .bind(payload().as_bytes())
+        .bind(vec![payload().as_bytes(); BATCH])
         .execute(&mut *transaction)
         .await
         .unwrap();
@@ -200,7 +202,14 @@ pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize, mete
         .unwrap();
         assert!(held.len() == BATCH && held.iter().all(|(_, fence, until, ids)| *fence > 0 && *until > now && ids.len() == 1));
         sqlx::query("DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1)").bind(&ids).execute(&mut *transaction).await.unwrap();
-        sqlx::query("DELETE FROM crm_sync_queue_lane WHERE lane = ANY ($1)").bind(&picked).execute(&mut *transaction).await.unwrap();
+        sqlx::query(
+            "DELETE FROM crm_sync_queue_lane AS lane WHERE lane = ANY ($1) \
+             AND NOT EXISTS (SELECT FROM crm_sync_queue_entry AS entry WHERE entry.lane = lane.lane)",
+        )
+        .bind(&picked)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
         transaction.commit().await.unwrap();
     }
     meter.stop(&began)

@@ -27,7 +27,7 @@ const LANES: &str = "WITH put AS (INSERT INTO crm_sync_queue_lane AS lane \
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::smallint[], $7::text[], $8::text[], $9::bigint[]) \
         AS new (lane, connection, entity, record, head, priority, scope, kind, not_before) \
     ON CONFLICT (lane) DO UPDATE SET fence = lane.fence \
-    RETURNING lane.lane, xmax::text <> '0' AS existed, lane.leased, lane.leased_until) \
+    RETURNING lane.lane, xmax <> 0 AS existed, lane.leased, lane.leased_until) \
     SELECT lane, leased, leased_until FROM put WHERE existed";
 const TAILS: &str = "SELECT tail.lane, tail.id, tail.kind, tail.scope, tail.coalesce_by, tail.priority, tail.not_before \
     FROM unnest($1::text[]) AS wanted (lane) \

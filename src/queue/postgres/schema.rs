@@ -141,12 +141,11 @@ const DROP_EMPTY: &str = "DELETE FROM crm_sync_queue_lane AS lane \
     WHERE lane.lane = ANY($1::text[]) AND lane.frozen = 0 \
     AND NOT EXISTS (SELECT FROM crm_sync_queue_entry AS entry WHERE entry.lane = lane.lane)";
 const LEFT: &str = "SELECT lane FROM crm_sync_queue_lane WHERE lane = ANY($1::text[])";
-/// In one order for all, so that no two wait for each other. Outer values are computed once the locks are held.
-const LOCK: &str = concat!(
-    "SELECT lane, fence, leased_until, leased, attempts, head, ",
-    micros!(),
-    " FROM (SELECT * FROM crm_sync_queue_lane WHERE lane = ANY($1::text[]) ORDER BY lane FOR UPDATE) AS locked"
-);
+/// In one order for all, so that no two wait for each other. Outer values are computed once the locks are held; the time of each
+/// row as a float, which is exact to the microsecond and much less work than the server's numeric.
+const LOCK: &str = "SELECT lane, fence, leased_until, leased, attempts, head, \
+    (date_part('epoch', clock_timestamp()) * 1000000)::bigint \
+    FROM (SELECT * FROM crm_sync_queue_lane WHERE lane = ANY($1::text[]) ORDER BY lane FOR UPDATE) AS locked";
 
 /// A lane's row as settling sees it.
 pub(super) type LockedLane = (String, i64, i64, Vec<i64>, i32, Option<i64>, i64);
