@@ -150,6 +150,11 @@ impl Server {
         self.own.is_some()
     }
 
+    /// The id of its process, while it is a child of this one and runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        Some(self.own.as_ref()?.running.as_ref()?.server.id())
+    }
+
     /// Ends it as a crash does. Its data stay.
     pub(crate) fn kill(&mut self) {
         if let Some(own) = &mut self.own

@@ -65,7 +65,10 @@ pub struct Org {
 
 impl Org {
     pub async fn new(seed: u64) -> Self {
-        let host = Host::manual(seed);
+        Self::on(Host::manual(seed), seed).await
+    }
+
+    pub async fn on(host: Host, seed: u64) -> Self {
         let sandbox = Sandbox::new(host.clone(), seed);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(host.clone()));
         let schema = Self::client(&sandbox, sandbox.transport(), host.clone()).describe(&entity::LEAD).await.unwrap();
