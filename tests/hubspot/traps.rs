@@ -447,3 +447,24 @@ async fn trap_23_the_guides_own_mistakes() {
     }
     assert_eq!(Entity::new("contacts"), CONTACTS);
 }
+
+/// The published vector whose body is no JSON: bytes are signed, not what they mean. And the same with a body that is.
+#[test]
+fn trap_21_what_is_signed_need_not_be_json() {
+    let verifier = HubSpotVerifier::new("hubspot", Secrets::new("app", "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy").unwrap());
+    let now = jiff::Timestamp::from_millisecond(1_693_657_560_000).unwrap();
+    let vectors = [
+        ("{'example_field':'example_value'}", "K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y="),
+        (r#"{"example_field":"example_value"}"#, "oaA3M5dEtt6kFsseJD/Hv/x+JNl1vsoxFj4oxmwP6Go="),
+    ];
+    for (at, (body, signature)) in vectors.into_iter().enumerate() {
+        let headers = headers(&[("x-hubspot-signature-v3", signature), ("x-hubspot-request-timestamp", "1693657560000")]);
+        let verify = |body: &str| {
+            let request =
+                RawRequest { method: &Method::POST, url: "https://www.example.com/webhook_uri", headers: &headers, body: body.as_bytes() };
+            verifier.verify(&request, now).map(|verified| verified.receipt().scheme)
+        };
+        assert_eq!(verify(body).unwrap(), "hubspot_v3");
+        assert!(verify(vectors[1 - at].0).is_err(), "the other body");
+    }
+}
