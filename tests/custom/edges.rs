@@ -142,7 +142,12 @@ fn more_that_is_refused_when_it_is_read() {
             "only a filter of style json",
             "style: json",
         ),
-        (entity("changes: {since: from, format: {pattern: '%Q'}}"), "x.yaml:6:", "this is no pattern of times", "%Y-%m-%d"),
+        (
+            entity("changes: {since: from, format: {pattern: '%Q'}}"),
+            "x.yaml:6:",
+            "times written by this pattern could not be read again",
+            "%Y-%m-%d",
+        ),
         (entity("changes: {since: from, target: body}"), "x.yaml:6:34", "a GET has no body to put the time into", "target: query"),
         (
             entity("batch: {path: /b, max: 5, operations: [create], success: [99]}"),

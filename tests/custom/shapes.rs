@@ -46,9 +46,9 @@ fn odata_that_answers_no_body() {
             }
         }
         ("GET", "/api/data/v9.2/leads") => {
-            assert_eq!(query(request, "$filter").as_deref(), Some("companyname eq 'O''Neil' and revenue ge 5"));
+            assert_eq!(query(request, "$filter").as_deref(), Some("revenue ge 5 and companyname eq 'O''Neil'"));
             let next = query(request, "$skiptoken").is_none().then(|| {
-                "https://acme.crm.example/api/data/v9.2/leads?$filter=companyname%20eq%20'O''Neil'%20and%20revenue%20ge%205&$skiptoken=x".to_owned()
+                "https://acme.crm.example/api/data/v9.2/leads?$filter=revenue%20ge%205%20and%20companyname%20eq%20'O''Neil'&$skiptoken=x".to_owned()
             });
             let lead = json!({"@odata.etag": "W/\"7\"", "leadid": if next.is_some() { "a" } else { "b" }});
             let mut page = json!({"value": [lead]});
