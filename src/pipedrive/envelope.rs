@@ -1,6 +1,8 @@
 //! What every answer is wrapped in, and how its list goes on.
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -107,10 +109,27 @@ pub(crate) fn marks(answer: &Answer) -> Result<Option<Map<String, Value>>> {
         #[serde(default)]
         update_time: Option<Value>,
     }
+    /// A derived struct would take a list for its members in order.
+    fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Marks, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Marks;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Marks, A::Error> {
+                Marks::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
     #[derive(Deserialize)]
     struct Marked {
         #[serde(default)]
         success: Option<bool>,
+        #[serde(deserialize_with = "object")]
         data: Marks,
     }
     match from_json::<Marked>(answer.bytes()) {
@@ -199,7 +218,13 @@ mod tests {
         let (mut marks, record) = told(whole);
         let (some, all) = (marks.as_mut().unwrap().take().unwrap(), record.unwrap().unwrap());
         assert_eq!((some.get("id"), some.get("update_time"), some.len()), (all.get("id"), all.get("update_time"), 2));
-        for other in [r#"{"data":[{"id":7}]}"#, r#"{"data":{"name":"x"}}"#, r#"{"success":true,"data":null}"#, r#"{"success":true}"#] {
+        for other in [
+            r#"{"data":[{"id":7}]}"#,
+            r#"{"data":[7]}"#,
+            r#"{"data":{"name":"x"}}"#,
+            r#"{"success":true,"data":null}"#,
+            r#"{"success":true}"#,
+        ] {
             let (marks, record) = told(other);
             assert_eq!(marks.unwrap(), record.unwrap(), "{other}");
         }
