@@ -213,6 +213,7 @@ impl Queue for SqliteQueue {
             atomic_with_store: true,
             coalesces: true,
             notify: false,
+            op_window: self.window,
         }
     }
 }
