@@ -44,6 +44,9 @@ impl Observer for TracingObserver {
             Event::Duplicate { candidates, .. } => {
                 ::tracing::debug!(target: "crm_sync", event = name, entity, candidates = candidates.len(), "a record has likely counterparts");
             }
+            Event::Echo { fields, whole, .. } => {
+                ::tracing::debug!(target: "crm_sync", event = name, entity, fields, whole, "our own write came back");
+            }
             Event::Retry { adapter, operation, attempt, wait, error, .. } => ::tracing::debug!(
                 target: "crm_sync",
                 event = name,

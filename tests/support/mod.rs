@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
 
+pub mod mortal_queue;
 pub mod org;
 pub mod pausing;
 pub mod virtual_time;

@@ -12,6 +12,7 @@ mod jobs;
 mod layers;
 mod reader;
 mod retry;
+mod storm;
 mod token_refresh;
 mod two_engines;
 mod worker;

@@ -422,6 +422,7 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
             atomic_with_store: false,
             coalesces: true,
             notify: false,
+            op_window: Duration::from_micros(u64::try_from(self.window).unwrap_or(0)),
         }
     }
 }

@@ -228,6 +228,7 @@ impl Queue for SqliteQueue {
             atomic_with_store: true,
             coalesces: true,
             notify: false,
+            op_window: self.window,
         }
     }
 }
