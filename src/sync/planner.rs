@@ -206,6 +206,11 @@ impl<'a> Draft<'a> {
                 (Ok(create), Ok(update)) => {
                     // An update speaks of no more references than a create.
                     self.lookups.extend(create.lookups.into_iter().map(|lookup| (at, lookup)));
+                    if let Some((name, rules)) = &self.inner.rules
+                        && let Some(reason) = rules.leaves_out(name, &create.fields)
+                    {
+                        work.verdict = Some((Action::Skip, reason));
+                    }
                     work.mapped = Some((create.fields, update.fields));
                 }
                 (Err(error), _) | (_, Err(error)) => {
@@ -419,6 +424,17 @@ impl<'a> Draft<'a> {
                         row.changes = changes;
                         row.mapped = update;
                     }
+                }
+                if let Some((_, rules)) = &inner.rules
+                    && !rules.allows(row.action)
+                {
+                    let kind = if row.action == Action::Create { "create" } else { "update" };
+                    row.reason = format!("the sync rules leave out every {kind}");
+                    row.action = Action::Skip;
+                    // Nothing was agreed: it is planned anew once the rules allow it.
+                    (row.fields, row.mapped, row.changes) = (Fields::new(), Fields::new(), Vec::new());
+                    row.hash.clear();
+                    return row;
                 }
                 // What was read is known from now on, also where this record says nothing: a field that is emptied later must
                 // not look like one that was always empty.

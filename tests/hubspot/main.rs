@@ -5,6 +5,7 @@ mod client;
 mod conformance;
 mod engine;
 mod flows;
+mod log;
 mod prism;
 mod sandbox;
 mod search;

@@ -1,5 +1,6 @@
 //! Pipelines: engine, worker, reader, webhooks, health, and the published lists for adapters and transports.
 
+mod batch;
 mod conformance_adapter;
 mod conformance_transport;
 mod crash;
