@@ -1,6 +1,7 @@
 //! Credentials and personal values occur in no error, plan, result or Debug, whatever goes wrong.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::unnecessary_literal_unwrap, reason = "the panic of an unwrapped error is what is looked at")]
 
 mod support;
 

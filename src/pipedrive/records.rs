@@ -20,6 +20,9 @@ use crate::pipedrive::types::{
 };
 use crate::rest::{Answer, Call};
 
+/// What of a write's answer is wanted.
+type Read = fn(&Answer) -> Result<Option<Map<String, Value>>>;
+
 /// The records of one kind.
 #[derive(Debug)]
 pub struct Records<'a, T> {
@@ -165,12 +168,7 @@ impl Pipedrive {
     }
 
     /// Makes a record; `read` takes what is wanted out of the answer, the id at least.
-    pub(crate) async fn create_as(
-        &self,
-        kind: Kind,
-        fields: &Fields,
-        read: fn(&Answer) -> Result<Option<Map<String, Value>>>,
-    ) -> Result<Map<String, Value>> {
+    pub(crate) async fn create_as(&self, kind: Kind, fields: &Fields, read: Read) -> Result<Map<String, Value>> {
         if kind == Kind::User {
             return Err(Error::unsupported("users are invited in Pipedrive's settings").during("create").on(&kind.entity()));
         }
@@ -190,13 +188,7 @@ impl Pipedrive {
     }
 
     /// Changes a record; `read` takes what is wanted out of the answer.
-    pub(crate) async fn update_as(
-        &self,
-        kind: Kind,
-        id: &RecordId,
-        fields: &Fields,
-        read: fn(&Answer) -> Result<Option<Map<String, Value>>>,
-    ) -> Result<Option<Map<String, Value>>> {
+    pub(crate) async fn update_as(&self, kind: Kind, id: &RecordId, fields: &Fields, read: Read) -> Result<Option<Map<String, Value>>> {
         let named = |error: Error| error.during("update").on(&kind.entity()).record_id(id);
         if matches!(kind, Kind::User | Kind::Webhook) {
             return Err(named(Error::unsupported("records of this kind cannot be changed through the API")));

@@ -192,7 +192,6 @@ impl HttpTransport for Jumping {
 /// Two workers at once, the clock jumping between their rounds and in the middle of their calls, a rate limit and an outage on
 /// the way: the CRM ends as the host is, with nothing doubled, nothing parked and nothing left waiting.
 #[tokio::test]
-#[ignore = "not yet seen to pass: run it by name"]
 async fn a_worker_whose_clock_jumps_loses_nothing_and_doubles_nothing() {
     for (seed, key, durable) in (0..16).map(|seed| (seed, if seed % 2 == 0 { KEYED } else { PROBED }, seed % 4 < 2)) {
         let (host, clock) = Host::manual_with_clock(seed);
