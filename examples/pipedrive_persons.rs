@@ -98,7 +98,7 @@ fn lead(goal: &Goal, n: usize) -> MarketingLead {
         lead.fields.insert(field.as_str(), n as u64 % 100);
     }
     lead.history = Some("<p>read the newsletter</p>".to_owned());
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         lead.qualified = true;
         lead.stage = Some(goal.stage.clone());
         lead.attribution = Some("<p>first touch: a search</p>".to_owned());

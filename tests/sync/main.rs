@@ -12,6 +12,7 @@ mod inbound;
 mod jobs;
 mod layers;
 mod reader;
+mod recovery;
 mod retry;
 mod storm;
 mod token_refresh;
