@@ -1,5 +1,13 @@
 //! A queue that dies at a chosen moment, as a process does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, like the tests"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
