@@ -71,6 +71,7 @@ fn peak_kib() -> u64 {
 }
 
 /// Which program a child is.
+#[derive(Clone, Copy)]
 enum Who {
     ByHand,
     Ours,
