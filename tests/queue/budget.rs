@@ -10,7 +10,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "real processes and real servers are waited for")]
 
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "postgres", feature = "redis")))]
 use crate::servers;
 use crate::support;
 
