@@ -27,16 +27,9 @@ pub(crate) async fn start<S>(serve: impl FnOnce(TcpListener, String, Arc<Inbound
 where
     S: Future<Output = Result<(), Fault>> + Send + 'static,
 {
-    let args = match args::Args::read(USAGE, &["--listen", "--public-url", "--self-test"]) {
-        Ok(Some(args)) => args,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
+    let args = match args::or_end(args::Args::read(USAGE, &["--listen", "--public-url", "--self-test"]), USAGE) {
+        Ok(args) => args,
+        Err(code) => return code,
     };
     let testing = match args.choice("--self-test", &[("no", false), ("yes", true)]) {
         Ok(testing) => testing,

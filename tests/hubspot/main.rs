@@ -10,6 +10,7 @@ mod prism;
 mod sandbox;
 mod search;
 mod traps;
+mod typed;
 
 #[path = "../support/hubspot.rs"]
 mod hubspot;

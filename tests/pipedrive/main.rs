@@ -7,6 +7,7 @@ mod examples;
 mod more;
 mod prism;
 mod sandbox;
+mod typed;
 
 #[path = "../support/company.rs"]
 mod company;
