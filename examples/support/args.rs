@@ -1,5 +1,6 @@
 //! The command lines of the examples: `--name value` or `--name=value`, each once.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// What was asked for, or how the program ends: with the usage on standard output for help, with the mistake on standard error
@@ -9,7 +10,8 @@ pub(crate) fn or_end<T>(asked: Result<Option<T>, String>, usage: &str) -> Result
     match asked {
         Ok(Some(asked)) => Ok(asked),
         Ok(None) => {
-            println!("{usage}");
+            // Whoever reads it may have seen enough: `--help | head`.
+            let _ = writeln!(std::io::stdout(), "{usage}");
             Err(ExitCode::SUCCESS)
         }
         Err(message) => {
