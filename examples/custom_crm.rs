@@ -24,9 +24,14 @@ use futures_util::TryStreamExt;
 
 const USAGE: &str = "usage: custom_crm --definition FILE [--check] [--url URL] [--variable NAME=VALUE]... [--secret NAME=ENV_VARIABLE]...
                   [--entity NAME] [--filter CONDITION] [--limit COUNT]
-  --check   only reads the definition and says what it can do
-  --url     where the API answers, instead of what the definition says
-  --entity  whose records are listed, one JSON object a line";
+  --definition  the file: .yaml, .json or .toml
+  --check       only reads the definition and names its entities; nothing is sent
+  --url         where the API answers, instead of what the definition says
+  --variable    what a variable of the definition stands for
+  --secret      the name of a secret, and the environment variable that holds it
+  --entity      whose records are listed, one JSON object a line; without it the first one
+  --filter      a condition: \"score >= 5 AND city = 'Oslo'\"
+  --limit       the most records, 100 unless told";
 
 #[derive(Default)]
 struct Flags {
@@ -125,6 +130,10 @@ async fn run(flags: Flags) -> Result<(), String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    if std::env::args().skip(1).any(|flag| matches!(flag.as_str(), "--help" | "-h")) {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let outcome = match flags(std::env::args().skip(1)) {
         Ok(flags) => run(flags).await,
         Err(message) => {

@@ -13,7 +13,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::hash::{Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, BufWriter, IsTerminal as _, Write as _};
@@ -271,9 +270,29 @@ fn read(options: &Options) -> Outcome<Table> {
     Ok(table)
 }
 
-type Batch = Vec<(u64, csv::ByteRecord)>;
+/// Rows as read, in one piece of memory: the id and the named columns only.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where each cell ends.
+    ends: Vec<usize>,
+    /// The line of each row.
+    lines: Vec<u64>,
+}
 
-/// One thread reads, the others normalise, this one files the records in the order of the file.
+impl Batch {
+    fn rows(&self, width: usize) -> impl Iterator<Item = (u64, Vec<&[u8]>)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let bytes = &self.bytes;
+        let mut cells = starts.zip(&self.ends).map(move |(start, end)| bytes.get(start..*end).unwrap_or_default());
+        self.lines.iter().map(move |line| (*line, cells.by_ref().take(width).collect()))
+    }
+}
+
+/// Rows of one batch after normalising: line and id of each, and the records.
+type Made = (Vec<(u64, String)>, Records);
+
+/// One thread reads, the others normalise, this one puts the parts together in the order of the file.
 fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashSet<u64>, other: bool) -> Outcome<()> {
     let mut reader = open(path)?;
     let names = header(&mut reader, path)?;
@@ -284,23 +303,31 @@ fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashS
     }
     let names = &names;
     let fields = &fields;
-    let cell = |row: &csv::ByteRecord, line: u64, at: usize| -> Outcome<String> {
-        let bytes = row.get(at).unwrap_or_default();
-        let text = std::str::from_utf8(bytes);
-        Ok(text.map_err(|_| not_utf8(path, line, &format!("`{}`", names.get(at).map_or("?", String::as_str))))?.to_owned())
+    let columns: Vec<usize> = std::iter::once(id).chain(fields.iter().map(|(_, at)| *at)).collect();
+    let columns = &columns;
+    let text = |bytes: &[u8], line: u64, at: usize| -> Outcome<()> {
+        let named = || names.get(at).map_or("?", String::as_str);
+        std::str::from_utf8(bytes).map(|_| ()).map_err(|_| not_utf8(path, line, &format!("`{}`", named())))
     };
-    let cell = &cell;
-    let prepare = |rows: Batch| -> Outcome<Vec<(u64, String, Prepared)>> {
-        let mut out = Vec::with_capacity(rows.len());
-        for (line, row) in rows {
-            let mut texts = Vec::with_capacity(fields.len());
-            for (role, at) in fields {
-                texts.push((*role, cell(&row, line, *at)?));
+    let prepare = |batch: &Batch| -> Outcome<Made> {
+        let (mut keys, mut records) = (Vec::with_capacity(batch.lines.len()), Records::new());
+        let mut values = Vec::with_capacity(fields.len());
+        for (line, cells) in batch.rows(columns.len()) {
+            values.clear();
+            for (cell, at) in cells.iter().zip(columns) {
+                text(cell, line, *at)?;
             }
-            let values: Vec<(Role, &str)> = texts.iter().map(|(role, text)| (*role, text.as_str())).collect();
-            out.push((line, cell(&row, line, id)?, Prepared::new(&values)));
+            let mut cells = cells.into_iter().map(|cell| std::str::from_utf8(cell).unwrap_or_default());
+            keys.push((line, cells.next().unwrap_or_default().to_owned()));
+            values.extend(fields.iter().map(|(role, _)| *role).zip(cells));
+            let record = Prepared::new(&values);
+            if other {
+                records.push_other(&record);
+            } else {
+                records.push(&record);
+            }
         }
-        Ok(out)
+        Ok((keys, records))
     };
     let prepare = &prepare;
     std::thread::scope(|scope| {
@@ -314,7 +341,7 @@ fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashS
             full.push(records);
             scope.spawn(move || {
                 for batch in rows {
-                    if made.send(prepare(batch)).is_err() {
+                    if made.send(prepare(&batch)).is_err() {
                         return;
                     }
                 }
@@ -322,28 +349,44 @@ fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashS
         }
         let reading = scope.spawn(move || -> Outcome<()> {
             let mut lane = empty.iter().cycle();
-            let mut batch = Vec::with_capacity(BATCH);
+            let mut batch = Batch::default();
             let mut row = csv::ByteRecord::new();
             let mut send = |batch: Batch| lane.next().is_some_and(|lane| lane.send(batch).is_ok());
             while reader.read_byte_record(&mut row).map_err(|error| broken(path, &error))? {
-                batch.push((row.position().map_or(0, csv::Position::line), std::mem::take(&mut row)));
-                if batch.len() == BATCH && !send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))) {
-                    return Ok(());
+                batch.lines.push(row.position().map_or(0, csv::Position::line));
+                for at in columns {
+                    batch.bytes.extend_from_slice(row.get(*at).unwrap_or_default());
+                    batch.ends.push(batch.bytes.len());
+                }
+                if batch.lines.len() == BATCH {
+                    let room = Batch {
+                        bytes: Vec::with_capacity(batch.bytes.len() * 5 / 4),
+                        ends: Vec::with_capacity(batch.ends.len()),
+                        lines: Vec::with_capacity(BATCH),
+                    };
+                    if !send(std::mem::replace(&mut batch, room)) {
+                        return Ok(());
+                    }
                 }
             }
             send(batch);
             Ok(())
         });
         let mut filed = Ok(());
-        'all: for lane in full.iter().cycle() {
+        for lane in full.iter().cycle() {
             let Ok(batch) = lane.recv() else { break };
-            for entry in batch? {
-                let (line, key, record) = entry;
-                filed = file(options, path, (line, key), &record, table, seen, other);
-                if filed.is_err() {
-                    break 'all;
+            let (keys, records) = match batch {
+                Ok(made) => made,
+                Err(sentence) => {
+                    filed = Err(sentence);
+                    break;
                 }
+            };
+            filed = keys.into_iter().try_for_each(|key| file(options, path, key, table, seen));
+            if filed.is_err() {
+                break;
             }
+            table.records.append(&records);
         }
         drop(full);
         let read = reading.join().unwrap_or_else(|_| Err(format!("{}: reading stopped", path.display())));
@@ -351,15 +394,7 @@ fn read_file(options: &Options, path: &Path, table: &mut Table, seen: &mut HashS
     })
 }
 
-fn file(
-    options: &Options,
-    path: &Path,
-    (line, key): (u64, String),
-    record: &Prepared,
-    table: &mut Table,
-    seen: &mut HashSet<u64>,
-    other: bool,
-) -> Outcome<()> {
+fn file(options: &Options, path: &Path, (line, key): (u64, String), table: &mut Table, seen: &mut HashSet<u64>) -> Outcome<()> {
     if key.is_empty() {
         return Err(format!("{}, line {line}, column `{}`: the id is blank; give every record one", path.display(), options.id));
     }
@@ -368,11 +403,6 @@ fn file(
     key.hash(&mut hasher);
     if !seen.insert(hasher.finish()) && table.ids.iter().skip(table.first).any(|known| *known == key) {
         return Err(format!("{}, line {line}, column `{}`: the id `{key}` is there twice; ids must be unique", path.display(), options.id));
-    }
-    if other {
-        table.records.push_other(record);
-    } else {
-        table.records.push(record);
     }
     table.ids.push(key);
     Ok(())
@@ -484,13 +514,10 @@ fn explain(options: &Options, table: &Table, deduper: &Deduper, found: &Duplicat
         let mut writer = csv::Writer::from_writer(Vec::with_capacity(pairs.len() * 256));
         let mut reason = String::new();
         for pair in pairs {
-            let why = found.explain(deduper, &table.records, pair.a, pair.b);
             reason.clear();
-            for part in why.reasons.iter().filter(|reason| reason.rule != "prior") {
-                let _ = write!(reason, "{}{part}", if reason.is_empty() { "" } else { "; " });
-            }
+            let score = found.describe(deduper, &table.records, (pair.a, pair.b), &mut reason);
             // Writing into memory does not fail.
-            let _ = writer.write_record([id(pair.a), id(pair.b), &format!("{:.6}", why.score), &reason]);
+            let _ = writer.write_record([id(pair.a), id(pair.b), &format!("{score:.6}"), &reason]);
         }
         writer.into_inner().unwrap_or_default()
     };

@@ -69,16 +69,9 @@ async fn main() -> ExitCode {
         let testing = args.choice("--self-test", &[("no", false), ("yes", true)])?;
         Ok(Some((args.get("--listen").unwrap_or("127.0.0.1:0").to_owned(), testing)))
     });
-    let (listen, testing) = match asked {
-        Ok(Some(asked)) => asked,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
+    let (listen, testing) = match args::or_end(asked, USAGE) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
     match run(&listen, testing).await {
         Ok(()) => ExitCode::SUCCESS,

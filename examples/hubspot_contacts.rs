@@ -128,16 +128,9 @@ async fn run(goal: Goal, count: usize) -> Result<()> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let known = ["--contacts", "--portal", "--company", "--form"];
-    let args = match Args::read(USAGE, &known) {
-        Ok(Some(args)) => args,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
+    let args = match args::or_end(Args::read(USAGE, &known), USAGE) {
+        Ok(args) => args,
+        Err(code) => return code,
     };
     let count = args.get("--contacts").unwrap_or("20").parse::<usize>().ok().filter(|count| (1..=1_000).contains(count));
     let Some(count) = count else {

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use crm_sync::mapping::formula::Formula;
 use crm_sync::mapping::{JsonError, Mapping, MappingSet, Mode};
 use crm_sync::model::Fields;
-use crm_sync::webhook::{BasicVerifier, EventFormat, HmacVerifier, JsonEvents, RawRequest, Secrets, StandardWebhooks, Verified, Verifier};
+use crm_sync::webhook::{
+    BasicVerifier, EventFormat, HmacVerifier, JsonEvents, RawRequest, Secrets, StandardWebhooks, UrlVerifier, Verified, Verifier,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// A mapping file: read, compiled, run on a record. Nothing may panic, and every problem can be shown.
@@ -121,6 +123,8 @@ fn verifiers() -> &'static [Box<dyn Verifier>] {
             Box::new(HmacVerifier::timestamped("timestamped", secrets(), "x-signature")),
             Box::new(standard.expect("two keys")),
             Box::new(BasicVerifier::new("basic", "user", "a secret of some length".to_owned()).expect("a user")),
+            Box::new(UrlVerifier::path("path", "/hooks/{secret}", "a", "a secret of some length".to_owned()).expect("one step")),
+            Box::new(UrlVerifier::query("query", "x", "a", "a secret of some length".to_owned()).expect("a name")),
             #[cfg(feature = "hubspot")]
             Box::new(crm_sync::hubspot::HubSpotVerifier::new("hubspot", secrets())),
             #[cfg(feature = "outbound-messages")]

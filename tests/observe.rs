@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crm_sync::adapter::CrmAdapter;
-use crm_sync::layer::{Breaker, LayerExt, Observe, Retry};
+use crm_sync::layer::{Breaker, LayerExt, Observe, Retry, Spans, TracedQueue};
 use crm_sync::model::Fields;
 use crm_sync::observe::{Event, MetricsObserver, Observer, TracingObserver};
 use crm_sync::pace::RetryPolicy;
@@ -125,9 +125,9 @@ async fn no_secret_and_no_personal_value_is_told() {
     let crm = Salesforce::new(config, org.sandbox.transport(), org.host.clone()).unwrap();
     let crm = crm.layer(Breaker::new(org.host.clone()).observer(observer.clone()));
     let crm = crm.layer(Retry::new(org.host.clone(), RetryPolicy::default()).observer(observer.clone()));
-    let crm: Arc<dyn CrmAdapter> = Arc::new(crm.layer(Observe::new(org.host.clone(), observer.clone())));
+    let crm: Arc<dyn CrmAdapter> = Arc::new(crm.layer(Observe::new(org.host.clone(), observer.clone())).layer(Spans));
     let engine = org.engine_of(KEYED, crm, Arc::clone(&org.store));
-    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(org.host.clone()));
+    let queue: Arc<dyn Queue> = Arc::new(TracedQueue::new(MemoryQueue::new(org.host.clone())));
     let recorder = Recorder::new(org.host.clone(), "salesforce:test");
     let worker = Worker::builder(Arc::clone(&queue), org.host.clone())
         .engine(engine.clone())
@@ -191,6 +191,15 @@ async fn no_secret_and_no_personal_value_is_told() {
     assert_eq!(count("crm_sync.webhooks{source=crm,status=refused}"), 1, "{counters:?}");
     assert!(counters.keys().any(|name| name.starts_with("crm_sync.retries{adapter=")), "{counters:?}");
     let lines = lines.0.lock().unwrap().join("\n");
+    // Spans: a call with its kind of error, and what was sent is known again where it is received.
+    let spans = |name: &str| lines.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect::<Vec<_>>();
+    assert!(spans("crm_sync.call").iter().any(|line| line.contains("crm_sync.entity=\"Lead\"")), "{lines}");
+    let mark = |line: &String| line.split("crm_sync.ops=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let sent: Vec<String> = spans("crm_sync.send").iter().map(mark).collect();
+    assert_eq!(sent.len(), 15, "twelve people, one more, a webhook twice: {sent:?}");
+    let received = spans("crm_sync.receive").join("\n") + &lines;
+    assert!(sent.iter().all(|mark| mark.len() == 16 && received.matches(mark.as_str()).count() > 1), "{received}");
+    assert!(!spans("crm_sync.settle").is_empty());
     for part in
         ["a call failed", "a record was synced", "a record was not synced", "a webhook was refused", "error.type=\"authentication\""]
     {

@@ -25,14 +25,16 @@ import yaml
 METHODS = ("get", "post", "put", "patch", "delete")
 OURS = {
     "v2": ("activities", "deals", "organizations", "persons", "pipelines", "products", "stages", "leads/search",
+           "leads/{id}/convert",
            "activityFields", "dealFields", "organizationFields", "personFields", "productFields"),
-    "v1": ("activityTypes", "leads", "notes", "users", "webhooks", "persons/{id}/merge", "organizations/{id}/merge", "deals/{id}/merge"),
+    "v1": ("activityTypes", "leadLabels", "leads", "noteFields", "notes", "recents", "users", "webhooks", "persons/{id}/merge", "organizations/{id}/merge", "deals/{id}/merge"),
 }
 # Sub-resources that this client does not call.
-OTHERS = ("followers", "products", "discounts", "installments", "convert", "archived", "variations", "images", "duplicate", "options",
+OTHERS = ("followers", "products", "discounts", "installments", "archived", "variations", "images", "duplicate", "options",
           "picture", "permittedUsers", "comments", "permissions", "roleAssignments", "roleSettings", "find", "{field_code}")
-LISTS = ("status", "fields", "include_fields", "item_types")
+LISTS = ("status", "fields", "include_fields", "item_types", "items")
 SECONDS = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
+OLD_SECONDS = r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}$"
 
 
 def load(path):
@@ -144,6 +146,8 @@ def parameter(entry):
         schema = {"type": "integer", "minimum": 1, "maximum": 500}
     if entry["name"] in ("updated_since", "updated_until"):
         schema = {"type": "string", "pattern": SECONDS}
+    if entry["name"] == "since_timestamp":
+        schema = {"type": "string", "pattern": OLD_SECONDS}
     entry["schema"] = schema
     return entry
 

@@ -1,6 +1,7 @@
 //! Credentials and personal values occur in no error, plan, result or Debug, whatever goes wrong.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::unnecessary_literal_unwrap, reason = "the panic of an unwrapped error is what is looked at")]
 
 mod support;
 
@@ -219,5 +220,71 @@ async fn queries_and_single_calls() {
     assert!(errors.len() >= 9, "only {} errors: {errors:?}", errors.len());
     for error in &errors {
         story.watch.error("a single call", error);
+    }
+}
+
+/// What a panic of the host's code around our values says: `unwrap` of our errors, `assert_eq!` on our types.
+#[tokio::test]
+async fn panics_of_the_host_show_nothing() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    let mut story = Story::new(5, KEYED).await;
+    let person = Fields::from_value(json!({"lastName": NAME, "email": MAIL})).unwrap();
+    let record = Fields::from_value(json!({"LastName": NAME, "Company": "C", "Email": MAIL, "Nowhere__c": QUERY})).unwrap();
+    let key = ExternalKey::new("Email", MAIL).unwrap();
+    let plan = story.engine.plan(&[Incoming::new("one", person.clone())]).await.unwrap();
+    let headers = {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {}", story.watch.canaries[0]).parse().unwrap());
+        headers
+    };
+    let body = format!(r#"{{"type":"contact.updated","id":"1","data":{{"email":"{MAIL}"}}}}"#);
+    let request = crm_sync::webhook::RawRequest {
+        method: &http::Method::POST,
+        url: "https://hooks.example.org/crm",
+        headers: &headers,
+        body: body.as_bytes(),
+    };
+    let lane = crm_sync::queue::Lane::new("salesforce:test", entity::LEAD, "1");
+    let entry = crm_sync::queue::NewEntry::new(lane, "op", body.clone());
+    let event = crm_sync::webhook::WebhookEvent::new("contact.updated", json!({"email": MAIL, "name": NAME}));
+    let mut change = crm_sync::model::Change::new(entity::LEAD, crm_sync::model::RecordId::new("1"), crm_sync::model::ChangeKind::Updated);
+    change.fields = record.clone();
+    let failed = story.crm.create(&entity::LEAD, &record).await.unwrap_err();
+    story.org.sandbox.fault(Fault::new(chatty(400, "STRING_TOO_LONG")).path("/services/data"));
+    let chatty = story.crm.create(&entity::LEAD, &record).await.unwrap_err();
+    let refused = {
+        let secrets = crm_sync::webhook::Secrets::new("a", format!("{NAME} as a secret")).unwrap();
+        let verifier = crm_sync::webhook::HmacVerifier::new("crm", secrets, "x-signature");
+        let refused = crm_sync::webhook::Verifier::verify(&verifier, &request, story.org.host.now()).map(|_| ()).unwrap_err();
+        story.watch.text("a verifier", &format!("{verifier:?}"));
+        refused
+    };
+    let panics: Vec<Box<dyn FnOnce()>> = vec![
+        Box::new(move || Err::<(), _>(failed).unwrap()),
+        Box::new(move || Err::<(), _>(chatty).expect("a lead")),
+        Box::new(move || Err::<(), _>(refused).unwrap()),
+        Box::new({
+            let person = person.clone();
+            move || assert_eq!(person, Fields::new())
+        }),
+        Box::new(move || assert_eq!(Incoming::new("one", person), Incoming::new("two", Fields::new()))),
+        Box::new(move || panic!("{plan:?}")),
+        Box::new(|| panic!("{request:?}")),
+        Box::new(move || panic!("{entry:?}")),
+        Box::new(move || panic!("{event:?}")),
+        Box::new(move || panic!("{change:?}")),
+        Box::new(move || panic!("{key:?}")),
+        Box::new(|| panic!("{:?} {:?} {:?}", story.crm, story.engine, story.org.store)),
+    ];
+    let count = panics.len();
+    let mut told = Vec::new();
+    for panic in panics {
+        let payload = catch_unwind(AssertUnwindSafe(panic)).unwrap_err();
+        told.push(*payload.downcast::<String>().expect("a text"));
+    }
+    assert!(told.len() == count && told.iter().all(|text| !text.is_empty()));
+    for text in &told {
+        story.watch.text("a panic", text);
     }
 }

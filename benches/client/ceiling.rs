@@ -11,7 +11,7 @@ type Outcome<T> = Result<T, reqwest::Error>;
 #[allow(dead_code, reason = "decoded, and that is the work")]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Lead {
+pub(crate) struct Lead {
     id: String,
     first_name: Option<String>,
     last_name: Option<String>,
@@ -45,7 +45,7 @@ struct Leads {
 
 #[allow(dead_code, reason = "decoded, and that is the work")]
 #[derive(Deserialize)]
-struct Properties {
+pub(crate) struct Properties {
     firstname: Option<String>,
     lastname: Option<String>,
     company: Option<String>,
@@ -124,7 +124,7 @@ struct Custom {
 
 #[allow(dead_code, reason = "decoded, and that is the work")]
 #[derive(Deserialize)]
-struct Person {
+pub(crate) struct Person {
     id: i64,
     name: Option<String>,
     first_name: Option<String>,

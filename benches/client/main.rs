@@ -26,6 +26,7 @@ mod options;
 #[path = "../../examples/throughput/records.rs"]
 mod records;
 mod server;
+mod typed;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -40,8 +41,9 @@ fn main() {
     let line: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match line.first().map(String::as_str) {
         Some("--serve") => server::serve(line[1].parse().unwrap(), Duration::from_millis(line[2].parse().unwrap())),
-        Some("--ours") => work(&line[1..], true),
-        Some("--by-hand") => work(&line[1..], false),
+        Some("--ours") => work(&line[1..], Who::Ours),
+        Some("--typed") => work(&line[1..], Who::Typed),
+        Some("--by-hand") => work(&line[1..], Who::ByHand),
         _ => {
             // `cargo test --benches` only wants to know that it runs.
             let bench = std::env::args().any(|word| word == "--bench");
@@ -68,17 +70,26 @@ fn peak_kib() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
+/// Which program a child is.
+#[derive(Clone, Copy)]
+enum Who {
+    ByHand,
+    Ours,
+    /// Ours, reading into the structs that are there by hand.
+    Typed,
+}
+
 /// A child: does one job and prints what it took.
-fn work(line: &[String], ours: bool) {
+fn work(line: &[String], who: Who) {
     let options = Options::read(line.to_vec()).unwrap().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let start = std::time::Instant::now();
     let records = runtime.block_on(async {
-        if ours {
-            let transport = Arc::new(ReqwestTransport::loopback().unwrap());
-            jobs::run(&options, transport).await.expect("the job").records
-        } else {
-            ceiling::run(&options).await
+        let transport = || Arc::new(ReqwestTransport::loopback().unwrap());
+        match who {
+            Who::Ours => jobs::run(&options, transport()).await.expect("the job").records,
+            Who::Typed => typed::run(&options, transport()).await.expect("the job"),
+            Who::ByHand => ceiling::run(&options).await,
         }
     });
     println!("{records} {} {} {}", processor(), peak_kib(), start.elapsed().as_nanos());
@@ -133,10 +144,13 @@ fn least(runs: &[Took]) -> Took {
 /// CRM, job, share of the records, further words of the command line, the goal, and what it is a share of.
 type Line = (&'static str, &'static str, u64, &'static [&'static str], f64);
 
-const LINES: [Line; 11] = [
+const LINES: [Line; 14] = [
     ("salesforce", "read", 1, &[], 1.3),
     ("hubspot", "read", 1, &[], 1.3),
     ("pipedrive", "read", 1, &[], 1.3),
+    ("salesforce", "read typed", 1, &[], 1.1),
+    ("hubspot", "read typed", 1, &[], 1.1),
+    ("pipedrive", "read typed", 1, &[], 1.1),
     ("salesforce", "write", 1, &[], 1.4),
     ("hubspot", "write", 1, &[], 1.4),
     ("pipedrive", "write", 4, &[], 1.4),
@@ -160,7 +174,8 @@ fn table(records: u64, runs: usize, only: Option<&str>) {
         let (mut by_hand, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..runs {
             by_hand.push(once("--by-hand", &server.url, crm, word, records, more));
-            ours.push(once("--ours", &server.url, crm, word, records, more));
+            let role = if job.ends_with(" typed") { "--typed" } else { "--ours" };
+            ours.push(once(role, &server.url, crm, word, records, more));
         }
         let (by_hand, ours) = (least(&by_hand), least(&ours));
         let ms = |took: Took| took.processor as f64 / 1e6;
@@ -173,6 +188,22 @@ fn table(records: u64, runs: usize, only: Option<&str>) {
             mib(by_hand),
             mib(ours)
         );
+    }
+    println!("\n| CRM | one create, from the start of the process to its end | by hand, ms | crm-sync, ms |");
+    println!("|---|---|---|---|");
+    for crm in ["salesforce", "hubspot", "pipedrive"] {
+        if only.is_some_and(|only| !format!("{crm} start").contains(only)) {
+            continue;
+        }
+        let run = |role: &str| {
+            let took = (0..5 * runs).map(|_| {
+                let start = std::time::Instant::now();
+                once(role, &server.url, crm, "single", 1, &[]);
+                start.elapsed()
+            });
+            took.min().unwrap().as_secs_f64() * 1e3
+        };
+        println!("| {crm} | | {:.1} | {:.1} |", run("--by-hand"), run("--ours"));
     }
     drop(server);
     let slow = Server::start(records, 50);

@@ -1,7 +1,7 @@
 //! Jobs through each queue, beside a loop over the bare driver that issues the same statements; and claims from many lanes.
 //!
 //! A job is enqueued, claimed and settled as done; 500 at a time, each in a lane of its own. `--jobs N` (20,000 unless given)
-//! and `--lanes N` (1,000,000) make it shorter; client and server share the machine, and both are counted.
+//! and `--lanes N` (1,000,000) make it shorter, 0 leaves the part out; client and server share the machine, and both are counted.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -13,17 +13,20 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
+mod cost;
 mod raw;
 #[cfg(unix)]
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crm_sync::host::Host;
 use crm_sync::model::Entity;
 use crm_sync::queue::{Claim, Lane, MemoryQueue, NewEntry, Queue, Settle, SqliteQueue, Then};
 use crm_sync::store::{SqliteOptions, Synchronous};
+
+use cost::{Meter, Took};
 
 pub(crate) const BATCH: usize = 500;
 const PAYLOAD: &str = r#"{"fields": {"firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com", "score": 77}}"#;
@@ -41,9 +44,9 @@ fn entry(record: &str, op: &str) -> NewEntry {
     NewEntry::new(Lane::new("acme", Entity::from_static("Lead"), record), op, PAYLOAD).kind("record")
 }
 
-/// Jobs a second through a queue.
-async fn through(queue: &dyn Queue, batches: usize) -> f64 {
-    let began = Instant::now();
+/// Jobs through a queue.
+async fn through(queue: &dyn Queue, batches: usize, meter: Meter) -> Took {
+    let began = meter.start();
     for batch in 0..batches {
         let entries = names(batch).iter().map(|(record, op)| entry(record, op)).collect();
         assert_eq!(queue.enqueue(entries).await.unwrap().len(), BATCH);
@@ -52,14 +55,42 @@ async fn through(queue: &dyn Queue, batches: usize) -> f64 {
         let done = leases.into_iter().map(|lease| Settle::done(lease.token, lease.entries.len())).collect();
         queue.settle(done).await.unwrap();
     }
-    (batches * BATCH) as f64 / began.elapsed().as_secs_f64()
+    meter.stop(&began)
 }
 
-fn row(name: &str, queue: f64, raw: Option<f64>) {
-    match raw {
-        Some(raw) => println!("| {name} | {queue:.0} | {raw:.0} | {:.2} |", queue / raw),
-        None => println!("| {name} | {queue:.0} | - | - |"),
-    }
+/// The median of a few runs of each side, taken in turns.
+struct Pairs {
+    queue: Vec<Took>,
+    raw: Vec<Took>,
+}
+
+const ROUNDS: usize = 3;
+
+fn row(name: &str, batches: usize, pairs: &Pairs) {
+    let jobs = (batches * BATCH) as f64;
+    let seconds = |all: &[Took]| middle(all.iter().map(|took| took.time.as_secs_f64()).collect());
+    let micros = |all: &[Took]| {
+        let known: Option<Vec<f64>> = all.iter().map(|took| took.processor.map(|time| time.as_secs_f64() * 1e6 / jobs)).collect();
+        known.map(middle)
+    };
+    let queue = seconds(&pairs.queue);
+    let told = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
+    let raw = (!pairs.raw.is_empty()).then(|| seconds(&pairs.raw));
+    let (busy, raw_busy) = (micros(&pairs.queue), raw.and_then(|_| micros(&pairs.raw)));
+    println!(
+        "| {name} | {:.0} | {} | {} | {} | {} | {} |",
+        jobs / queue,
+        told(raw.map(|raw| jobs / raw), 0),
+        told(raw.map(|raw| raw / queue), 2),
+        told(busy, 1),
+        told(raw_busy, 1),
+        told(busy.zip(raw_busy).map(|(queue, raw)| raw / queue), 2),
+    );
+}
+
+fn middle(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 async fn sqlite_at(folder: &std::path::Path, name: &str, synchronous: Synchronous) -> SqliteQueue {
@@ -72,18 +103,38 @@ async fn sqlite_at(folder: &std::path::Path, name: &str, synchronous: Synchronou
 async fn throughput(jobs: usize) {
     let batches = (jobs / BATCH).max(1);
     let folder = tempfile::tempdir().unwrap();
-    println!("Jobs a second in batches of {BATCH}, {} jobs:\n", batches * BATCH);
-    println!("| back end | queue | same statements | ratio |\n|---|---|---|---|");
-    row("memory", through(&MemoryQueue::new(Host::tokio()), batches).await, None);
+    println!(
+        "{} jobs in batches of {BATCH}, the median of {ROUNDS} runs; in brackets microseconds of processor time per job, client and",
+        batches * BATCH
+    );
+    println!("server together:\n");
+    println!("| back end | jobs/s | same statements | ratio | [queue] | [same] | ratio |\n|---|---|---|---|---|---|---|");
+    let alone = Meter::new(None);
+    let mut pairs = Pairs { queue: Vec::new(), raw: Vec::new() };
+    for _ in 0..ROUNDS {
+        pairs.queue.push(through(&MemoryQueue::new(Host::tokio()), batches, alone).await);
+    }
+    row("memory", batches, &pairs);
     for (name, synchronous) in [("SQLite, NORMAL", Synchronous::Normal), ("SQLite, FULL", Synchronous::Full)] {
-        let queue = sqlite_at(folder.path(), &format!("{name}.db"), synchronous).await;
-        let measured = through(&queue, batches).await;
-        let path = folder.path().join(format!("raw {name}.db"));
-        drop(sqlite_at(folder.path(), &format!("raw {name}.db"), synchronous).await);
-        row(name, measured, Some(raw::sqlite(&path, synchronous == Synchronous::Full, batches)));
+        let mut pairs = Pairs { queue: Vec::new(), raw: Vec::new() };
+        for round in 0..ROUNDS {
+            let queue = sqlite_at(folder.path(), &format!("{name} {round}.db"), synchronous).await;
+            pairs.queue.push(through(&queue, batches, alone).await);
+            let path = folder.path().join(format!("raw {name} {round}.db"));
+            drop(sqlite_at(folder.path(), &format!("raw {name} {round}.db"), synchronous).await);
+            pairs.raw.push(raw::sqlite(&path, synchronous == Synchronous::Full, batches, alone));
+        }
+        row(name, batches, &pairs);
     }
     #[cfg(unix)]
     servers_too(batches).await;
+}
+
+/// The driver's own limit of half a second is too short for ten thousand entries on a busy machine.
+#[cfg(all(unix, feature = "redis"))]
+async fn redis_at(server: &servers::Server) -> redis::aio::MultiplexedConnection {
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+    redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 #[cfg(unix)]
@@ -91,35 +142,58 @@ async fn throughput(jobs: usize) {
 async fn servers_too(batches: usize) {
     #[cfg(feature = "postgres")]
     if let Some(server) = servers::Server::postgres() {
-        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect(server.url()).await.unwrap();
+        let meter = Meter::new(server.id());
+        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(server.url()).await.unwrap();
         let queue = crm_sync::queue::PostgresQueue::new(pool.clone(), Host::tokio());
         queue.migrate().await.unwrap();
-        let measured = through(&queue, batches).await;
-        sqlx::query("TRUNCATE crm_sync_queue_op").execute(&pool).await.unwrap();
-        row("PostgreSQL, fsync", measured, Some(raw::postgres(&pool, batches).await));
+        let mut pairs = Pairs { queue: Vec::new(), raw: Vec::new() };
+        for _ in 0..ROUNDS {
+            for raw in [false, true] {
+                sqlx::raw_sql("TRUNCATE crm_sync_queue_op, crm_sync_queue_lane, crm_sync_queue_entry").execute(&pool).await.unwrap();
+                if raw {
+                    pairs.raw.push(raw::postgres(&pool, batches, meter).await);
+                } else {
+                    pairs.queue.push(through(&queue, batches, meter).await);
+                }
+            }
+        }
+        row("PostgreSQL, fsync", batches, &pairs);
     }
     #[cfg(feature = "redis")]
     if let Some(server) = servers::Server::redis_with(&["--appendonly", "yes", "--appendfsync", "everysec"]) {
-        let connection = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-        let options = crm_sync::store::RedisOptions::default().accept_loss(true);
-        let options = crm_sync::queue::RedisQueueOptions::default().server(options);
-        let queue = crm_sync::queue::RedisQueue::open_with(connection.clone(), Host::tokio(), options).await.unwrap();
-        queue.migrate().await.unwrap();
-        let measured = through(&queue, batches).await;
-        row("Redis, everysec", measured, Some(raw::redis(connection, batches).await));
+        let meter = Meter::new(server.id());
+        let mut connection = redis_at(&server).await;
+        let mut pairs = Pairs { queue: Vec::new(), raw: Vec::new() };
+        for _ in 0..ROUNDS {
+            redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
+            let options = crm_sync::store::RedisOptions::default().accept_loss(true);
+            let options = crm_sync::queue::RedisQueueOptions::default().server(options);
+            let queue = crm_sync::queue::RedisQueue::open_with(connection.clone(), Host::tokio(), options).await.unwrap();
+            queue.migrate().await.unwrap();
+            pairs.queue.push(through(&queue, batches, meter).await);
+            redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
+            pairs.raw.push(raw::redis(connection.clone(), batches, meter).await);
+        }
+        row("Redis, everysec", batches, &pairs);
     }
     #[cfg(feature = "nats")]
     if let Some(server) = servers::Server::nats() {
+        let meter = Meter::new(server.id());
         let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
-        let queue = crm_sync::queue::NatsQueue::new(context.clone(), Host::tokio());
-        queue.migrate().await.unwrap();
-        let measured = through(&queue, batches).await;
-        row("JetStream", measured, Some(raw::nats(context, batches).await));
+        let mut pairs = Pairs { queue: Vec::new(), raw: Vec::new() };
+        for round in 0..ROUNDS {
+            let options = crm_sync::queue::NatsQueueOptions::default().name(format!("queue{round}"));
+            let queue = crm_sync::queue::NatsQueue::with_options(context.clone(), Host::tokio(), options);
+            queue.migrate().await.unwrap();
+            pairs.queue.push(through(&queue, batches, meter).await);
+            pairs.raw.push(raw::nats(context.clone(), round, batches, meter).await);
+        }
+        row("JetStream", batches, &pairs);
     }
 }
 
 /// The 99th percentile of 300 claims of 100 lanes each, with so many lanes waiting.
-async fn claims(queue: &dyn Queue, lanes: usize) -> Duration {
+async fn claims(queue: &dyn Queue, lanes: usize, meter: Meter) -> (Duration, Option<Duration>) {
     let mut at = 0;
     while at < lanes {
         let next = (at + 10_000).min(lanes);
@@ -127,11 +201,11 @@ async fn claims(queue: &dyn Queue, lanes: usize) -> Duration {
         queue.enqueue(entries).await.unwrap();
         at = next;
     }
-    let mut took = Vec::new();
+    let mut all = Vec::new();
     for _ in 0..300 {
-        let began = Instant::now();
+        let began = meter.start();
         let leases = queue.claim(&Claim::new("bench").lanes(100)).await.unwrap();
-        took.push(began.elapsed());
+        all.push(meter.stop(&began));
         assert_eq!(leases.len(), 100);
         // A third stays leased for a while, a third is done, a third waits: as many come as go.
         let mut settles = Vec::new();
@@ -146,22 +220,26 @@ async fn claims(queue: &dyn Queue, lanes: usize) -> Duration {
         queue.enqueue((at..at + 100).map(|number| entry(&format!("lead-{number}"), &format!("op-{number}"))).collect()).await.unwrap();
         at += 100;
     }
-    took.sort();
-    took[took.len() * 99 / 100]
+    let late = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() * 99 / 100]
+    };
+    (late(all.iter().map(|took| took.time).collect()), all.iter().map(|took| took.processor).collect::<Option<Vec<_>>>().map(late))
 }
 
 async fn waiting(few: usize, most: usize) {
     println!(
-        "\nClaims of 100 lanes, 99th percentile:\n\n| back end | {few} lanes | {most} lanes | ratio | peak memory |\n|---|---|---|---|---|"
+        "\nClaims of 100 lanes, 99th percentile; in brackets processor time of client and server:\n\n\
+         | back end | {few} lanes | {most} lanes | ratio | [{few}] | [{most}] | ratio | memory, this process |\n|---|---|---|---|---|---|---|---|"
     );
     let folder = tempfile::tempdir().unwrap();
     {
         let (small, large) = (MemoryQueue::new(Host::tokio()), MemoryQueue::new(Host::tokio()));
-        told("memory", &small, &large, few, most).await;
+        told("memory", &small, &large, few, most, Meter::new(None)).await;
     }
     let small = sqlite_at(folder.path(), "small.db", Synchronous::Normal).await;
     let large = sqlite_at(folder.path(), "large.db", Synchronous::Normal).await;
-    told("SQLite, NORMAL", &small, &large, few, most).await;
+    told("SQLite, NORMAL", &small, &large, few, most, Meter::new(None)).await;
     #[cfg(unix)]
     waiting_on_servers(few, most).await;
 }
@@ -182,11 +260,11 @@ async fn waiting_on_servers(few: usize, most: usize) {
             queue.migrate().await.unwrap();
             queues.push(queue);
         }
-        told("PostgreSQL, fsync", &queues[0], &queues[1], few, most).await;
+        told("PostgreSQL, fsync", &queues[0], &queues[1], few, most, Meter::new(server.id())).await;
     }
     #[cfg(feature = "redis")]
     if let Some(server) = servers::Server::redis_with(&["--appendonly", "yes", "--appendfsync", "everysec"]) {
-        let connection = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let connection = redis_at(&server).await;
         let mut queues = Vec::new();
         for prefix in ["few", "most"] {
             let options = crm_sync::store::RedisOptions::default().accept_loss(true).prefix(prefix);
@@ -195,7 +273,7 @@ async fn waiting_on_servers(few: usize, most: usize) {
             queue.migrate().await.unwrap();
             queues.push(queue);
         }
-        told("Redis, everysec", &queues[0], &queues[1], few, most).await;
+        told("Redis, everysec", &queues[0], &queues[1], few, most, Meter::new(server.id())).await;
     }
     #[cfg(feature = "nats")]
     if let Some(server) = servers::Server::nats() {
@@ -207,20 +285,25 @@ async fn waiting_on_servers(few: usize, most: usize) {
             queue.migrate().await.unwrap();
             queues.push(queue);
         }
-        told("JetStream", &queues[0], &queues[1], few, most).await;
+        told("JetStream", &queues[0], &queues[1], few, most, Meter::new(server.id())).await;
     }
 }
 
-async fn told(name: &str, small: &dyn Queue, large: &dyn Queue, few: usize, most: usize) {
-    let (short, long) = (claims(small, few).await, claims(large, most).await);
-    let ratio = long.as_secs_f64() / short.as_secs_f64();
-    println!("| {name} | {short:.2?} | {long:.2?} | {ratio:.2} | {} |", peak_memory());
+async fn told(name: &str, small: &dyn Queue, large: &dyn Queue, few: usize, most: usize, meter: Meter) {
+    let before = memory();
+    let ((short, short_busy), (long, long_busy)) = (claims(small, few, meter).await, claims(large, most, meter).await);
+    let ratio = |one: Duration, other: Duration| other.as_secs_f64() / one.as_secs_f64();
+    let busy = short_busy
+        .zip(long_busy)
+        .map_or_else(|| "- | - | -".to_owned(), |(short, long)| format!("{short:.2?} | {long:.2?} | {:.2}", ratio(short, long)));
+    let grown = before.zip(memory()).map_or_else(|| "-".to_owned(), |(before, now)| format!("+{} MiB", now.saturating_sub(before) / 1024));
+    println!("| {name} | {short:.2?} | {long:.2?} | {:.2} | {busy} | {grown} |", ratio(short, long));
 }
 
-/// The most memory this process has used so far, where the system tells; a server's is not in it.
-fn peak_memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or_else(|| "-".to_owned(), |peak| peak.trim().to_owned())
+/// The memory of this process in KiB, where the system tells; a server's is not in it.
+fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().split(' ').next()?.parse().ok()
 }
 
 fn number(name: &str, default: usize) -> usize {
@@ -230,7 +313,12 @@ fn number(name: &str, default: usize) -> usize {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    throughput(number("--jobs", 20_000)).await;
+    let jobs = number("--jobs", 20_000);
+    if jobs > 0 {
+        throughput(jobs).await;
+    }
     let most = number("--lanes", 1_000_000);
-    waiting(most.min(10_000), most).await;
+    if most > 0 {
+        waiting(most.min(10_000), most).await;
+    }
 }

@@ -1,16 +1,11 @@
 //! What the queues ask of their servers, by the bare drivers: no leases to build, no tokens to check, no errors to tell apart.
 
-use std::path::Path;
-use std::time::Instant;
-
+use crate::cost::{Meter, Took};
 use crate::{BATCH, names, payload};
-
-fn rate(batches: usize, began: Instant) -> f64 {
-    (batches * BATCH) as f64 / began.elapsed().as_secs_f64()
-}
+use std::path::Path;
 
 /// On a file whose tables are the queue's.
-pub(crate) fn sqlite(path: &Path, full: bool, batches: usize) -> f64 {
+pub(crate) fn sqlite(path: &Path, full: bool, batches: usize, meter: Meter) -> Took {
     use rusqlite::{OptionalExtension, params};
     let mut connection = rusqlite::Connection::open(path).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
@@ -20,7 +15,7 @@ pub(crate) fn sqlite(path: &Path, full: bool, batches: usize) -> f64 {
     const NUMBERS: &str = "SELECT last_id, last_fence FROM crm_sync_queue_counters WHERE id = 1";
     const FIND: &str = "SELECT id, state, more, fence, expires, alarm, ready_at, deliveries, attempts, leased, not_before \
         FROM crm_sync_queue_jobs WHERE lane = ?1 ORDER BY id LIMIT 1";
-    let began = Instant::now();
+    let began = meter.start();
     for batch in 0..batches {
         let transaction = connection.transaction().unwrap();
         {
@@ -90,55 +85,79 @@ pub(crate) fn sqlite(path: &Path, full: bool, batches: usize) -> f64 {
         }
         transaction.commit().unwrap();
     }
-    rate(batches, began)
+    meter.stop(&began)
 }
+
+/// The server's clock, by which op ids are forgotten and leases end.
+#[cfg(all(unix, feature = "postgres"))]
+const POSTGRES_NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// On the queue's tables: one statement for each thing that has to be done.
 #[cfg(all(unix, feature = "postgres"))]
-pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize) -> f64 {
-    let began = Instant::now();
+pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize, meter: Meter) -> Took {
+    let began = meter.start();
     for batch in 0..batches {
         let (records, ops): (Vec<String>, Vec<String>) = names(batch).into_iter().unzip();
         let lanes: Vec<String> = records.iter().map(|record| format!("acme/Lead/{record}/")).collect();
         let mut transaction = pool.begin().await.unwrap();
+        let now: i64 = sqlx::query_scalar(POSTGRES_NOW).fetch_one(&mut *transaction).await.unwrap();
         let ids: Vec<(String, i64)> = sqlx::query_as(
             "INSERT INTO crm_sync_queue_op AS known (op, known_until) SELECT op, $2 FROM unnest($1::text[]) AS new (op) \
              ON CONFLICT (op) DO UPDATE SET known_until = excluded.known_until WHERE known.known_until <= $3 \
              RETURNING op, nextval('crm_sync_queue_entry_id')",
         )
         .bind(&ops)
-        .bind(i64::MAX)
-        .bind(0_i64)
+        .bind(now + 604_800_000_000)
+        .bind(now)
         .fetch_all(&mut *transaction)
         .await
         .unwrap();
-        let ids: Vec<i64> = ids.into_iter().map(|(_, id)| id).collect();
         sqlx::query(
+            "DELETE FROM crm_sync_queue_op WHERE ctid = ANY (ARRAY(\
+             SELECT ctid FROM crm_sync_queue_op WHERE known_until <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED))",
+        )
+        .bind(now)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        let ids: Vec<i64> = ids.into_iter().map(|(_, id)| id).collect();
+        let existed: Vec<bool> = sqlx::query_scalar(
             "INSERT INTO crm_sync_queue_lane (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at) \
              SELECT lane, 'acme', 'Lead', record, head, 2, 'acme', 'record', 0, true, 0 \
              FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (lane, record, head) \
-             ON CONFLICT (lane) DO UPDATE SET fence = crm_sync_queue_lane.fence",
+             ON CONFLICT (lane) DO UPDATE SET fence = crm_sync_queue_lane.fence RETURNING xmax <> 0",
         )
         .bind(&lanes)
         .bind(&records)
         .bind(&ids)
-        .execute(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await
         .unwrap();
+        assert!(existed.iter().all(|existed| !existed), "an entry to join to");
         sqlx::query(
             "INSERT INTO crm_sync_queue_entry (id, lane, op, kind, priority, scope, payload, mapping, not_before, enqueued_at, coalesce_by) \
-             SELECT id, lane, op, 'record', 2, 'acme', $4, '', 0, 0, NULL FROM unnest($1::bigint[], $2::text[], $3::text[]) AS new (id, lane, op)",
+             SELECT id, lane, op, 'record', 2, 'acme', payload, '', 0, 0, NULL \
+             FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[]) AS new (id, lane, op, payload)",
         )
         .bind(&ids)
         .bind(&lanes)
         .bind(&ops)
-        .bind(payload().as_bytes())
+        .bind(vec![payload().as_bytes(); BATCH])
         .execute(&mut *transaction)
         .await
         .unwrap();
         transaction.commit().await.unwrap();
 
         let mut transaction = pool.begin().await.unwrap();
+        let now: i64 = sqlx::query_scalar(POSTGRES_NOW).fetch_one(&mut *transaction).await.unwrap();
+        sqlx::query(
+            "UPDATE crm_sync_queue_lane SET ready = true WHERE lane = ANY (ARRAY(\
+             SELECT lane FROM crm_sync_queue_lane WHERE NOT ready AND ready_at <= $1 ORDER BY ready_at LIMIT 10000 FOR UPDATE SKIP LOCKED))",
+        )
+        .bind(now)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
         let picked: Vec<(String,)> = sqlx::query_as(
             "SELECT lane FROM crm_sync_queue_lane WHERE ready AND scope = 'acme' AND kind = 'record' \
              ORDER BY priority, head LIMIT $1 FOR UPDATE SKIP LOCKED",
@@ -173,68 +192,140 @@ pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize) -> f
         transaction.commit().await.unwrap();
 
         let mut transaction = pool.begin().await.unwrap();
-        for sql in ["SELECT lane FROM crm_sync_queue_lane WHERE lane = ANY ($1) FOR UPDATE"] {
-            sqlx::query(sql).bind(&picked).fetch_all(&mut *transaction).await.unwrap();
-        }
+        let now: i64 = sqlx::query_scalar(POSTGRES_NOW).fetch_one(&mut *transaction).await.unwrap();
+        let held: Vec<(String, i64, i64, Vec<i64>)> = sqlx::query_as(
+            "SELECT lane, fence, leased_until, leased FROM crm_sync_queue_lane WHERE lane = ANY ($1) ORDER BY lane FOR UPDATE",
+        )
+        .bind(&picked)
+        .fetch_all(&mut *transaction)
+        .await
+        .unwrap();
+        assert!(held.len() == BATCH && held.iter().all(|(_, fence, until, ids)| *fence > 0 && *until > now && ids.len() == 1));
         sqlx::query("DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1)").bind(&ids).execute(&mut *transaction).await.unwrap();
-        sqlx::query("DELETE FROM crm_sync_queue_lane WHERE lane = ANY ($1)").bind(&picked).execute(&mut *transaction).await.unwrap();
+        sqlx::query(
+            "DELETE FROM crm_sync_queue_lane AS lane WHERE lane = ANY ($1) \
+             AND NOT EXISTS (SELECT FROM crm_sync_queue_entry AS entry WHERE entry.lane = lane.lane)",
+        )
+        .bind(&picked)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
         transaction.commit().await.unwrap();
     }
-    rate(batches, began)
+    meter.stop(&began)
 }
 
-/// A list of lanes by age, a hash per job and an op id with a time limit, in pipelines.
+/// What the scripts of [`redis`] begin with.
 #[cfg(all(unix, feature = "redis"))]
-pub(crate) async fn redis(mut connection: redis::aio::MultiplexedConnection, batches: usize) -> f64 {
-    let began = Instant::now();
+const REDIS_START: &str = "local P, time = KEYS[1], redis.call('TIME') \
+    local now = time[1] * 1000000 + time[2] \
+    local function all(command, key, list) if #list > 0 then return redis.call(command, key, unpack(list)) end return {} end ";
+/// Op ids, lanes by age, entries and what the lanes hold, for lanes that have nothing yet.
+#[cfg(all(unix, feature = "redis"))]
+const REDIS_ENQUEUE: &str = "local ops, lanes = {}, {} \
+    for at = 2, #ARGV, 3 do lanes[#lanes + 1] = ARGV[at] ops[#ops + 1] = ARGV[at + 1] end \
+    local known, states = all('ZMSCORE', P .. 'ops', ops), all('HMGET', P .. 'lanes', lanes) \
+    local id = tonumber(redis.call('HGET', P .. 'meta', 'id') or '0') \
+    local till, stamp = now + tonumber(ARGV[1]), string.format('%.0f', now) \
+    local op_scores, rows, held, ready, scope, answer = {}, {}, {}, {}, {}, {} \
+    for number = 1, #ops do \
+      if known[number] and tonumber(known[number]) > now then answer[number] = 'd' \
+      elseif states[number] then return redis.error_reply('the lane has an entry') \
+      else \
+        id = id + 1 \
+        local name, two = string.format('%.0f', id), number * 2 \
+        op_scores[two - 1], op_scores[two] = till, ops[number] \
+        rows[two - 1], rows[two] = name, stamp .. '\\n' .. ops[number] .. '\\n' .. ARGV[number * 3 + 1] \
+        held[two - 1], held[two] = lanes[number], '0 0 ' .. name \
+        ready[two - 1], ready[two] = id, lanes[number] \
+        scope[two - 1], scope[two] = id, name \
+        answer[number] = name \
+      end \
+    end \
+    redis.call('HSET', P .. 'meta', 'id', id) \
+    all('ZADD', P .. 'ops', op_scores) all('HSET', P .. 'entries', rows) all('HSET', P .. 'lanes', held) \
+    all('ZADD', P .. 'ready', ready) all('ZADD', P .. 'scope', scope) \
+    return answer";
+/// The oldest lanes, leased under a new fence each.
+#[cfg(all(unix, feature = "redis"))]
+const REDIS_CLAIM: &str = "local lanes = redis.call('ZRANGE', P .. 'ready', 0, ARGV[1] - 1) \
+    local states, expires, ids = all('HMGET', P .. 'lanes', lanes), now + tonumber(ARGV[2]), {} \
+    for at, state in ipairs(states) do ids[at] = string.match(state, '%d+$') end \
+    local rows, fence = all('HMGET', P .. 'entries', ids), tonumber(redis.call('HGET', P .. 'meta', 'fence') or '0') \
+    local leases, held, answer, till = {}, {}, {}, string.format('%.0f', expires) \
+    for at, lane in ipairs(lanes) do \
+      fence = fence + 1 \
+      leases[at * 2 - 1], leases[at * 2] = expires, lane \
+      held[at * 2 - 1], held[at * 2] = lane, fence .. ' ' .. till .. ' ' .. ids[at] \
+      answer[at] = {lane, fence, ids[at], rows[at]} \
+    end \
+    redis.call('HSET', P .. 'meta', 'fence', fence) \
+    all('ZREM', P .. 'ready', lanes) all('ZADD', P .. 'leases', leases) all('HSET', P .. 'lanes', held) \
+    return answer";
+/// What is done goes, if the fence and the time are right.
+#[cfg(all(unix, feature = "redis"))]
+const REDIS_SETTLE: &str = "local lanes, ids, gone, answer = {}, {}, {}, {} \
+    for at = 1, #ARGV, 2 do lanes[#lanes + 1] = ARGV[at] end \
+    local states = all('HMGET', P .. 'lanes', lanes) \
+    for at, lane in ipairs(lanes) do \
+      local fence, till, id = string.match(states[at] or '', '^(%d+) (%d+) (%d+)$') \
+      answer[at] = 0 \
+      if fence == ARGV[at * 2] and tonumber(till) > now then \
+        answer[at] = 1 \
+        ids[#ids + 1], gone[#gone + 1] = id, lane \
+      end \
+    end \
+    all('HDEL', P .. 'entries', ids) all('ZREM', P .. 'scope', ids) all('HDEL', P .. 'lanes', gone) all('ZREM', P .. 'leases', gone) \
+    return answer";
+
+/// By hand: one script per call, as short as the work of this loop allows, with one variadic command for each thing that has to
+/// be read or written. No priorities, kinds, waits, dead letters or second entries of a lane.
+#[cfg(all(unix, feature = "redis"))]
+pub(crate) async fn redis(mut connection: redis::aio::MultiplexedConnection, batches: usize, meter: Meter) -> Took {
+    let script = |text: &str| redis::Script::new(&format!("{REDIS_START}{text}"));
+    let (enqueue, claim, settle) = (script(REDIS_ENQUEUE), script(REDIS_CLAIM), script(REDIS_SETTLE));
+    let began = meter.start();
     for batch in 0..batches {
-        let mut pipe = redis::pipe();
-        for (at, (record, op)) in names(batch).into_iter().enumerate() {
-            pipe.cmd("SET").arg(format!("raw:op:{op}")).arg(1).arg("NX").arg("EX").arg(604_800).ignore();
-            pipe.cmd("HSET").arg(format!("raw:job:{record}")).arg("op").arg(op).arg("payload").arg(payload()).ignore();
-            pipe.cmd("ZADD").arg("raw:ready").arg(batch * BATCH + at).arg(record).ignore();
+        let mut call = enqueue.key("{raw}:");
+        call.arg(604_800_000_000_i64);
+        for (record, op) in names(batch) {
+            call.arg(format!("acme/Lead/{record}")).arg(op).arg(payload());
         }
-        pipe.exec_async(&mut connection).await.unwrap();
-        let lanes: Vec<String> = redis::cmd("ZRANGE").arg("raw:ready").arg(0).arg(BATCH - 1).query_async(&mut connection).await.unwrap();
-        assert_eq!(lanes.len(), BATCH);
-        let mut pipe = redis::pipe();
-        for lane in &lanes {
-            pipe.cmd("HMGET").arg(format!("raw:job:{lane}")).arg("op").arg("payload");
-            pipe.cmd("ZREM").arg("raw:ready").arg(lane).ignore();
-            pipe.cmd("ZADD").arg("raw:leased").arg(1).arg(lane).ignore();
+        let ids: Vec<String> = call.invoke_async(&mut connection).await.unwrap();
+        assert_eq!(ids.len(), BATCH);
+        let leases: Vec<(String, u64, u64, Vec<u8>)> =
+            claim.key("{raw}:").arg(BATCH).arg(60_000_000).invoke_async(&mut connection).await.unwrap();
+        assert!(leases.len() == BATCH && leases.iter().all(|(.., row)| row.ends_with(payload().as_bytes())));
+        let mut call = settle.key("{raw}:");
+        for (lane, fence, ..) in &leases {
+            call.arg(lane).arg(fence);
         }
-        let jobs: Vec<(String, String)> = pipe.query_async(&mut connection).await.unwrap();
-        assert_eq!(jobs.len(), BATCH);
-        let mut pipe = redis::pipe();
-        for lane in &lanes {
-            pipe.cmd("ZREM").arg("raw:leased").arg(lane).ignore();
-            pipe.cmd("DEL").arg(format!("raw:job:{lane}")).ignore();
-        }
-        pipe.exec_async(&mut connection).await.unwrap();
+        let done: Vec<bool> = call.invoke_async(&mut connection).await.unwrap();
+        assert!(done.len() == BATCH && done.iter().all(|done| *done));
     }
-    rate(batches, began)
+    meter.stop(&began)
 }
 
 /// A work queue as JetStream has it: published with acknowledgement, fetched, acknowledged twice.
 #[cfg(all(unix, feature = "nats"))]
-pub(crate) async fn nats(context: async_nats::jetstream::Context, batches: usize) -> f64 {
+pub(crate) async fn nats(context: async_nats::jetstream::Context, round: usize, batches: usize, meter: Meter) -> Took {
     use async_nats::jetstream::{consumer, stream};
     use futures_util::StreamExt;
     use futures_util::future::join_all;
     let config = stream::Config {
-        name: "RAW".to_owned(),
-        subjects: vec!["raw.>".to_owned()],
+        name: format!("RAW{round}"),
+        subjects: vec![format!("raw{round}.>")],
         retention: stream::RetentionPolicy::WorkQueue,
         ..stream::Config::default()
     };
     let stream = context.create_stream(config).await.unwrap();
     let pull = consumer::pull::Config { durable_name: Some("raw".to_owned()), max_ack_pending: 100_000, ..Default::default() };
     let consumer = stream.create_consumer(pull).await.unwrap();
-    let began = Instant::now();
+    let began = meter.start();
     for batch in 0..batches {
         let mut acks = Vec::with_capacity(BATCH);
         for (record, _) in names(batch) {
-            acks.push(context.publish(format!("raw.{record}"), payload().into()).await.unwrap());
+            acks.push(context.publish(format!("raw{round}.{record}"), payload().into()).await.unwrap());
         }
         for ack in acks {
             ack.await.unwrap();
@@ -245,5 +336,5 @@ pub(crate) async fn nats(context: async_nats::jetstream::Context, batches: usize
         let done = join_all(messages.iter().map(|message| message.as_ref().unwrap().double_ack())).await;
         assert!(done.iter().all(Result::is_ok));
     }
-    rate(batches, began)
+    meter.stop(&began)
 }

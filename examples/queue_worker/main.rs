@@ -96,16 +96,9 @@ impl Plan {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let plan = match Plan::read() {
-        Ok(Some(plan)) => plan,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
-        }
+    let plan = match support::or_end(Plan::read(), USAGE) {
+        Ok(plan) => plan,
+        Err(code) => return code,
     };
     let outcome = match std::env::var(CHILD) {
         Ok(token) => child(&plan, token).await.map(|()| true),

@@ -1,5 +1,26 @@
 //! The command lines of the examples: `--name value` or `--name=value`, each once.
 
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// What was asked for, or how the program ends: with the usage on standard output for help, with the mistake on standard error
+/// and code 2.
+#[allow(dead_code, reason = "some of the examples end in a way of their own")]
+pub(crate) fn or_end<T>(asked: Result<Option<T>, String>, usage: &str) -> Result<T, ExitCode> {
+    match asked {
+        Ok(Some(asked)) => Ok(asked),
+        Ok(None) => {
+            // Whoever reads it may have seen enough: `--help | head`.
+            let _ = writeln!(std::io::stdout(), "{usage}");
+            Err(ExitCode::SUCCESS)
+        }
+        Err(message) => {
+            eprintln!("{message}");
+            Err(ExitCode::from(2))
+        }
+    }
+}
+
 /// The values of the flags that were given.
 pub(crate) struct Args {
     usage: &'static str,

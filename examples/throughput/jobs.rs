@@ -64,7 +64,7 @@ pub(crate) async fn run(options: &Options, transport: Arc<dyn HttpTransport>) ->
     }
 }
 
-fn entity(crm: Crm) -> Entity {
+pub(crate) fn entity(crm: Crm) -> Entity {
     match crm {
         Crm::HubSpot => Entity::from_static("contacts"),
         Crm::Pipedrive => Entity::from_static("persons"),
@@ -72,7 +72,7 @@ fn entity(crm: Crm) -> Entity {
     }
 }
 
-fn salesforce(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) -> Result<Salesforce> {
+pub(crate) fn salesforce(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) -> Result<Salesforce> {
     let mut config = SalesforceConfig::with_access_token(&options.url, SecretString::from(options.token.as_str()));
     if let Some(version) = &options.version {
         config.api_version = version.trim_start_matches('v').parse()?;
@@ -80,7 +80,7 @@ fn salesforce(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host)
     Salesforce::new(config, transport, host.clone())
 }
 
-fn hubspot(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) -> Result<HubSpot> {
+pub(crate) fn hubspot(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) -> Result<HubSpot> {
     let mut config = HubSpotConfig::with_access_token(SecretString::from(options.token.as_str())).base_url(&options.url);
     if let Some(version) = &options.version {
         let version: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = version.as_str().into_deserializer();
@@ -91,15 +91,15 @@ fn hubspot(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) ->
     HubSpot::new(config, transport, host.clone())?.with_limiter(limiter)
 }
 
-fn pipedrive(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) -> Result<Pipedrive> {
+pub(crate) fn pipedrive(options: &Options, transport: Arc<dyn HttpTransport>, host: &Host) -> Result<Pipedrive> {
     let mut settings = PipedriveSettings::default();
     settings.concurrency = options.in_flight;
-    let config = PipedriveConfig::with_api_token(&options.url, SecretString::from(options.token.as_str())).settings(settings);
+    let config = PipedriveConfig::with_api_token(&options.url, SecretString::from(options.token.as_str())).settings(settings).pace(false);
     Pipedrive::new(config, transport, host.clone())
 }
 
 /// The fields to read; Pipedrive answers all there are.
-fn columns(options: &Options) -> Result<Vec<String>> {
+pub(crate) fn columns(options: &Options) -> Result<Vec<String>> {
     if options.crm == Crm::Pipedrive {
         return Ok(Vec::new());
     }
@@ -163,7 +163,7 @@ impl Mapped {
     }
 
     fn record(&self, n: u64) -> Result<Fields> {
-        Ok(self.mapping.outbound(&self.made_up.record(n), Mode::Create)?.fields)
+        Ok(self.mapping.outbound_from(self.made_up.record(n), Mode::Create)?.fields)
     }
 }
 

@@ -34,16 +34,9 @@ fn peak_rss() -> Option<u64> {
 #[allow(clippy::disallowed_methods, reason = "a program may ask the clock itself")]
 async fn main() -> ExitCode {
     let started = std::time::Instant::now();
-    let options = match Options::read(std::env::args().skip(1).collect()) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(wrong) => {
-            eprintln!("{wrong}");
-            return ExitCode::from(2);
-        }
+    let options = match args::or_end(Options::read(std::env::args().skip(1).collect()), USAGE) {
+        Ok(options) => options,
+        Err(code) => return code,
     };
     let outcome = async {
         let plain = options.url.starts_with("http://");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::bulk::{BulkOp, BulkOutcome};
 use crate::adapter::capabilities::Capabilities;
 use crate::adapter::job::{JobTerms, JobTicket};
-use crate::adapter::quota::Quota;
+use crate::adapter::quota::{Price, Quota};
 use crate::adapter::write::{WriteOptions, Written};
 use crate::error::{Error, Result};
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
@@ -83,8 +83,8 @@ impl ChangeFeed {
 ///
 /// Every call is a bounded, documented number of HTTP calls (normally one), so that limits and retries at this level are
 /// honest; an adapter does not retry. It does not sleep either, with two exceptions that say so: [`CrmAdapter::run_job`], and an
-/// adapter whose one call is requests to several of the CRM's limits, which may wait for a turn under them (HubSpot's, whose
-/// longest wait can be set to zero). Implementations map the vendor's failures to [`Error`], and set
+/// adapter whose one call is requests to several of the CRM's limits, which may wait for a turn under them (HubSpot's and
+/// Pipedrive's, which can be told not to). Implementations map the vendor's failures to [`Error`], and set
 /// [`Error::ambiguous`] on writes whose outcome is unknown.
 ///
 /// The trait is object-safe and implemented for `Arc<T>`, `Box<T>` and `&T`.
@@ -200,6 +200,13 @@ pub trait CrmAdapter: Debug + Send + Sync {
     /// The entity's fields, as this user sees them. By default unsupported.
     async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
         Err(Error::unsupported(format!("{} does not describe its entities", self.name())).during("describe").on(entity))
+    }
+
+    /// What one call by `operation` (`create`, `update`, `upsert` or `delete`) takes of the allowance that [`CrmAdapter::quota`]
+    /// tells, for CRMs whose calls have prices. `None`, the default: a call takes one.
+    fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+        let _ = (entity, operation);
+        None
     }
 
     /// What is left of the call allowances, as last heard. By default unknown.

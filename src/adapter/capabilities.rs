@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::Entity;
+
 /// What an adapter can do. The conformance list and the guard layer read it; nothing guesses.
 ///
 /// Naming: a boolean is named for the method it is about, then `_with_` and the extra (`search_with_or`); a limit is named for
@@ -43,8 +45,10 @@ pub struct Capabilities {
     pub bulk_max_ops: usize,
     /// `changes` works.
     pub changes: bool,
-    /// `changes` tells of deletions.
+    /// `changes` tells of deletions, whatever the entity.
     pub changes_with_deletes: bool,
+    /// The entities, by all their names, whose `changes` tells of deletions where not every entity's does.
+    pub changes_with_deletes_of: Vec<Cow<'static, str>>,
     /// `associate` works.
     pub associate: bool,
     /// `describe` works.
@@ -73,8 +77,14 @@ impl Capabilities {
             bulk_max_ops: 0,
             changes: false,
             changes_with_deletes: false,
+            changes_with_deletes_of: Vec::new(),
             associate: false,
             describe: false,
         }
+    }
+
+    /// True if `changes` of this entity tells of deletions.
+    pub fn tells_deletes(&self, entity: &Entity) -> bool {
+        self.changes_with_deletes || self.changes_with_deletes_of.iter().any(|name| name == entity.as_str())
     }
 }

@@ -8,7 +8,7 @@ use crate::adapter::api::{Association, ChangeFeed, CrmAdapter, Identity};
 use crate::adapter::bulk::{BulkOp, BulkOutcome};
 use crate::adapter::capabilities::Capabilities;
 use crate::adapter::job::{JobTerms, JobTicket};
-use crate::adapter::quota::Quota;
+use crate::adapter::quota::{Price, Quota};
 use crate::adapter::write::{WriteOptions, Written};
 use crate::error::Result;
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
@@ -81,6 +81,10 @@ macro_rules! forward {
 
             async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
                 (**self).describe(entity).await
+            }
+
+            fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+                (**self).call_price(entity, operation)
             }
 
             async fn quota(&self) -> Result<Option<Quota>> {

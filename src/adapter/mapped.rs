@@ -7,7 +7,7 @@ use crate::adapter::bulk::{BulkOp, BulkOutcome};
 use crate::adapter::capabilities::Capabilities;
 use crate::adapter::dictionary::{Dictionary, Entry};
 use crate::adapter::job::{JobTerms, JobTicket};
-use crate::adapter::quota::Quota;
+use crate::adapter::quota::{Price, Quota};
 use crate::adapter::write::{WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::{Lookup, Mapped, Mode};
@@ -282,6 +282,10 @@ impl<A: CrmAdapter> CrmAdapter for MappedAdapter<A> {
         let entry = self.words.entry(entity).map_err(|error| error.during("describe"))?;
         let theirs = self.inner.describe(&entry.theirs).await.map_err(|error| entry.reworded(error))?;
         Ok(EntitySchema::new(entity.clone(), theirs.label.clone(), entry.mapping.described(&theirs)))
+    }
+
+    fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+        self.inner.call_price(&self.words.entry(entity).ok()?.theirs, operation)
     }
 
     async fn quota(&self) -> Result<Option<Quota>> {

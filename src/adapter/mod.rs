@@ -25,5 +25,5 @@ pub use dictionary::Dictionary;
 pub use ext::CrmAdapterExt;
 pub use job::{JobTerms, JobTicket};
 pub use mapped::MappedAdapter;
-pub use quota::{Quota, QuotaWindow};
+pub use quota::{Price, Quota, QuotaWindow};
 pub use write::{WriteOptions, Written};

@@ -1,5 +1,7 @@
 //! How much may still be called.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,29 @@ impl QuotaWindow {
     }
 }
 
+/// What calls take of an allowance that is not counted in calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Price {
+    /// How many units.
+    pub amount: u64,
+    /// What is counted, in the plural: `tokens`.
+    pub unit: Cow<'static, str>,
+}
+
+impl Price {
+    /// So many of these.
+    pub fn new(amount: u64, unit: impl Into<Cow<'static, str>>) -> Self {
+        Self { amount, unit: unit.into() }
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.amount, self.unit)
+    }
+}
+
 /// The allowances of a connection, as the CRM last reported them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -44,7 +69,9 @@ impl Quota {
         Self { windows }
     }
 
-    /// The smallest number of calls left.
+    /// The smallest number of calls left, or of what calls are paid with ([`CrmAdapter::call_price`]).
+    ///
+    /// [`CrmAdapter::call_price`]: crate::adapter::CrmAdapter::call_price
     pub fn left(&self) -> Option<u64> {
         self.windows.iter().map(QuotaWindow::left).min()
     }

@@ -101,7 +101,8 @@ pub enum AuthSpec {
         inject: Option<Inject>,
     },
     /// Several keys, each with an allowance of its own. They take turns; one that the API calls too busy rests, and the request
-    /// is sent again with the next: at most one request for each key.
+    /// is sent again with the next: at most one request for each key. One that is refused (revoked, say) is passed over for five
+    /// minutes while there are others; that all of them are refused is an error of the credentials.
     Pool {
         /// The names of the secrets.
         secrets: Vec<String>,
@@ -206,6 +207,8 @@ pub struct TokenAnswer {
     pub token: Paths,
     /// A header with the token instead.
     pub token_header: Option<String>,
+    /// The cookie (`Set-Cookie`) whose value is the token instead. Give it back with `inject: {header: Cookie, prefix: "name="}`.
+    pub token_cookie: Option<String>,
     /// The next refresh token. Default: `refresh_token`.
     pub refresh_token: Paths,
     /// How long it lasts, or when it ends. Default: `expires_in`.
@@ -226,6 +229,7 @@ impl Default for TokenAnswer {
         Self {
             token: first(&["access_token", "token", "data.token", "session_id"]),
             token_header: None,
+            token_cookie: None,
             refresh_token: Paths::from("refresh_token"),
             expires: Paths::from("expires_in"),
             expiry: Expiry::Seconds,

@@ -158,7 +158,7 @@ impl Custom {
         let mut names =
             self.shared.names().with("entity", entity.as_str()).with("index", &index).with("method", &method).with("field", &field);
         if let Some(id) = id {
-            names = names.with("id", id);
+            names = spec.with_id(names, id);
         }
         if let Some(key) = key {
             names = names.with("key", &key.value);
@@ -218,7 +218,7 @@ impl Custom {
             return Err(if status.is_server_error() { error.ambiguous() } else { error });
         }
         let record = spec.record.as_ref().and_then(|path| path.find(body)).unwrap_or(body);
-        let id = spec.id_paths().text(record).or_else(|| known.map(ToOwned::to_owned));
+        let id = spec.id_of(record).or_else(|| known.map(ToOwned::to_owned));
         let id = id.ok_or_else(|| Error::decode("the batch does not say the id of a record it wrote").ambiguous())?;
         let mut written = Written::new(RecordId::new(id));
         written.version = spec.version.as_ref().and_then(|version| version.path.as_ref()?.text(record)).map(Version::new);

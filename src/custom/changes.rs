@@ -17,7 +17,7 @@ use crate::custom::filter::{FilterTarget, Wire};
 use crate::custom::listing::{Listing, Place};
 use crate::custom::operation::{ChangesSpec, RemovedSpec, SearchOp};
 use crate::custom::paging::PageTarget;
-use crate::custom::pointer::plain;
+use crate::custom::pointer::{Paths, plain};
 use crate::custom::wire::WireFormat;
 use crate::error::{Error, Result};
 use crate::model::{Change, ChangeKind, Entity, EventId, Fields, Record, RecordId, ShapeCache};
@@ -206,8 +206,9 @@ impl Custom {
     }
 
     fn gone(&self, entity: &Entity, spec: &EntitySpec, gone: &RemovedSpec, value: &Value, format: &WireFormat) -> Result<Change> {
-        let ids = gone.id.clone().unwrap_or_else(|| spec.id_paths().into_owned());
-        let id = ids.text(value).ok_or_else(|| Error::decode(format!("a deleted record has no id at {}", ids.told())))?;
+        let told = || gone.id.as_ref().map_or_else(|| spec.id_told(), Paths::told);
+        let id = gone.id.as_ref().map_or_else(|| spec.id_of(value), |path| path.text(value));
+        let id = id.ok_or_else(|| Error::decode(format!("a deleted record has no id at {}", told())))?;
         let mut change = Change::new(entity.clone(), RecordId::new(id), ChangeKind::Deleted);
         let at = gone.at.as_ref().or(spec.modified.as_ref()).and_then(|path| path.find(value));
         change.at = at.and_then(|value| format.read(value));

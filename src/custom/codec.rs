@@ -207,6 +207,20 @@ impl FieldSpec {
         known.unwrap_or(value).clone()
     }
 
+    /// True and false as the definition says; where it says nothing, 1 and 0 and the words count too, as numbers or as texts.
+    fn boolean(&self, value: &Value) -> Option<bool> {
+        let text = plain(value);
+        if let Some([yes, no]) = &self.booleans {
+            let is = |wire: &Value| wire == value || (text.is_some() && plain(wire) == text);
+            return if is(yes) { Some(true) } else { is(no).then_some(false) };
+        }
+        match text?.to_ascii_lowercase().as_str() {
+            "1" | "true" => Some(true),
+            "0" | "false" => Some(false),
+            _ => None,
+        }
+    }
+
     fn label(&self, value: &Value) -> Value {
         let found =
             self.options.iter().find(|(_, known)| *known == value || plain(known).is_some_and(|text| plain(value).as_ref() == Some(&text)));
@@ -219,11 +233,7 @@ impl FieldSpec {
             return Value::Null;
         }
         match self.kind {
-            ValueType::Boolean => match &self.booleans {
-                Some([yes, _]) if yes == value => Value::Bool(true),
-                Some([_, no]) if no == value => Value::Bool(false),
-                _ => value.clone(),
-            },
+            ValueType::Boolean => self.boolean(value).map_or_else(|| value.clone(), Value::Bool),
             ValueType::Date => match &self.format {
                 None | Some(WireFormat::Date) => value.clone(),
                 Some(format) => {
@@ -283,6 +293,19 @@ mod tests {
             })
         );
         assert_eq!(spec.decode(wire).unwrap(), host);
+    }
+
+    #[test]
+    fn booleans_of_every_kind() {
+        let spec = entity(
+            &json!({"a": {"type": "boolean"}, "b": {"type": "boolean", "booleans": ["1", "0"]}, "c": {"type": "boolean", "booleans": ["Y", "N"]}}),
+        );
+        let decoded = |value: Value| spec.decode(value).unwrap();
+        assert_eq!(decoded(json!({"a": "0", "b": "1", "c": "Y"})), json!({"a": false, "b": true, "c": true}));
+        assert_eq!(decoded(json!({"a": 1, "b": 0, "c": "N"})), json!({"a": true, "b": false, "c": false}));
+        assert_eq!(decoded(json!({"a": true, "b": "x", "c": null})), json!({"a": true, "b": "x", "c": null}));
+        let wire = spec.encode(&Entity::from_static("x"), &Fields::from_value(json!({"a": true, "b": false, "c": true})).unwrap()).unwrap();
+        assert_eq!(wire, json!({"a": true, "b": "0", "c": "Y"}));
     }
 
     #[test]

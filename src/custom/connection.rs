@@ -13,9 +13,12 @@ use crate::custom::dialect::{DefinedDialect, accepts, is_marked};
 use crate::custom::shared::Shared;
 use crate::custom::wire::WireFormat;
 use crate::document::suggest::did_you_mean;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::model::{Entity, FieldsSeed, Record, RecordId, ShapeCache, Version};
 use crate::rest::{Answer, Call, Client, Failure};
+
+/// For so long a key of a pool that was refused is passed over.
+const REFUSED: Duration = Duration::from_secs(300);
 
 /// An API that is described by a [`Definition`].
 #[derive(Clone)]
@@ -60,36 +63,58 @@ impl Custom {
         self.send(call, &[]).await
     }
 
-    /// Sends `call`; the statuses in `success` mean success (none: every 2xx). With a pool of keys one that is refused as too busy
-    /// rests, and the next one sends: at most one request for each key.
+    /// Sends `call`; the statuses in `success` mean success (none: every 2xx). With a pool of keys one that is refused rests, and
+    /// the next one sends: at most one request for each key.
     pub(super) async fn send(&self, call: &Call, success: &[u16]) -> Result<Answer> {
         let mut tried = Vec::new();
         let mut busy: Option<Error> = None;
         loop {
             let now = self.shared.host.monotonic();
-            let key = match (self.shared.take(call, now, &tried), busy) {
-                (Ok(key), _) => key,
-                (Err(_), Some(error)) => return Err(error),
-                (Err(error), None) => return Err(error.during(call.operation)),
+            let key = match self.shared.take(call, now, &tried) {
+                Ok(key) => key,
+                Err(error) => return Err(busy.unwrap_or_else(|| error.during(call.operation))),
             };
             let error = match self.send_by(call, success, key).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let too_busy = matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::QuotaExhausted) && !error.may_have_applied();
-            if !too_busy || self.shared.keys.len() < 2 {
+            let too_busy = matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::QuotaExhausted);
+            let refused = error.kind() == ErrorKind::Authentication;
+            if !(too_busy || refused) || error.may_have_applied() || self.shared.keys.len() < 2 {
                 return Err(error);
             }
-            let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
             if let Some(key) = self.shared.keys.get(key) {
-                key.pause_until(now.saturating_add(wait));
+                if refused {
+                    key.refuse_until(now.saturating_add(REFUSED));
+                } else {
+                    key.pause_until(now.saturating_add(error.retry_after().unwrap_or(Duration::from_secs(1))));
+                }
             }
             tried.push(key);
-            busy = Some(error);
+            // One key that only rests is reason enough to try again later.
+            busy = busy.filter(|known| refused && known.kind() != ErrorKind::Authentication).or(Some(error));
         }
     }
 
     async fn send_by(&self, call: &Call, success: &[u16], key: usize) -> Result<Answer> {
+        match self.send_once(call, success, key).await {
+            // A refusal that hides in a success: the client below has taken it for an answer, and kept the token.
+            Err(error)
+                if self.shared.auth.renewable()
+                    && error.retry() == Retry::Reauthenticate
+                    && error.status().is_some_and(|status| status.is_success()) =>
+            {
+                let key = self.shared.keys.get(key).map(|key| Arc::clone(&key.tokens));
+                let tokens = key.ok_or_else(|| Error::internal("a key that is not there"))?;
+                let stale = tokens.token().await.map_err(Error::not_applied)?;
+                tokens.refresh(&stale).await.map_err(|error| error.not_applied().during(call.operation))?;
+            }
+            outcome => return outcome,
+        }
+        self.send_once(call, success, key).await
+    }
+
+    async fn send_once(&self, call: &Call, success: &[u16], key: usize) -> Result<Answer> {
         let client = self.client(call.operation, key, success)?;
         let answer = client.send(call).await?;
         let failure = Failure { status: answer.status(), headers: answer.headers(), body: answer.bytes() };
@@ -127,8 +152,7 @@ impl Custom {
         cache: &mut ShapeCache,
     ) -> Result<Record> {
         let value = self.shared.hooks.decode(entity, value)?;
-        let ids = spec.id_paths();
-        let id = ids.text(&value).ok_or_else(|| Error::decode(format!("a record has no id at {}", ids.told())).on(entity))?;
+        let id = spec.id_of(&value).ok_or_else(|| Error::decode(format!("a record has no id at {}", spec.id_told())).on(entity))?;
         let version = match &spec.version {
             None => None,
             Some(version) => {

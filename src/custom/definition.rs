@@ -10,6 +10,7 @@ use crate::custom::limits::RateSpec;
 use crate::custom::operation::{BatchSpec, BodyEncoding, ChangesSpec, ReadOp, SearchOp, WriteOp};
 use crate::custom::pointer::Paths;
 use crate::custom::relation::RelatedSpec;
+use crate::custom::template::Names;
 use crate::custom::wire::WireFormat;
 use crate::webhook::JsonEvents;
 
@@ -100,6 +101,8 @@ pub struct EntitySpec {
     pub path: Option<String>,
     /// Where a record has its id. Default: `id`.
     pub id: Option<Paths>,
+    /// The id is made of several members, for APIs whose records have no single one.
+    pub id_parts: Option<IdParts>,
     /// Where a record has its version.
     pub version: Option<VersionSpec>,
     /// Where a record says when it was changed.
@@ -158,6 +161,28 @@ pub struct EntitySpec {
     /// The entity's fields, asked from the API.
     pub schema: Option<SchemaSpec>,
 }
+
+/// An id that is made of several members: `{paths: [order, item], join: "-"}` is `17-3`. Templates have the parts as `{id.1}`,
+/// `{id.2}` and so on: `/items(order={id.1},item={id.2})`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct IdParts {
+    /// Where a record has the parts: two to four.
+    pub paths: Vec<String>,
+    /// What stands between them. A record with this text inside of a part is refused: its id would not come apart again. Default:
+    /// a colon.
+    #[serde(default = "colon")]
+    pub join: String,
+}
+
+fn colon() -> String {
+    ":".to_owned()
+}
+
+/// The placeholders for the parts of an id.
+pub(super) const ID_PARTS: [&str; 4] = ["id.1", "id.2", "id.3", "id.4"];
 
 /// What ids are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -508,8 +533,39 @@ impl EntitySpec {
         self.id.as_ref().map_or_else(|| std::borrow::Cow::Owned(Paths::from("id")), std::borrow::Cow::Borrowed)
     }
 
-    /// The name of the id in filters: the last step of its first path.
+    /// The id of a record of the API's.
+    pub(super) fn id_of(&self, record: &Value) -> Option<String> {
+        let Some(parts) = &self.id_parts else { return self.id_paths().text(record) };
+        let texts = parts.paths.iter().map(|path| Paths::from(path.as_str()).text(record)).collect::<Option<Vec<_>>>()?;
+        texts.iter().all(|text| !text.contains(&parts.join)).then(|| texts.join(&parts.join))
+    }
+
+    /// Where ids are looked for, in words.
+    pub(super) fn id_told(&self) -> String {
+        self.id_parts.as_ref().map_or_else(|| self.id_paths().told(), |parts| parts.paths.join(" and "))
+    }
+
+    /// The names of the members without which a record has no id.
+    pub(super) fn id_members(&self) -> Vec<&str> {
+        self.id_parts.as_ref().map_or_else(|| vec![self.id_name()], |parts| parts.paths.iter().map(String::as_str).collect())
+    }
+
+    /// The placeholders `{id}` and, where it has parts, those of its parts.
+    pub(super) fn with_id<'a>(&self, names: Names<'a>, id: &'a str) -> Names<'a> {
+        let names = names.with("id", id);
+        let Some(parts) = &self.id_parts else { return names };
+        let pieces: Vec<&str> = id.split(parts.join.as_str()).collect();
+        if pieces.len() != parts.paths.len() {
+            return names;
+        }
+        ID_PARTS.into_iter().zip(pieces).fold(names, |names, (name, piece)| names.with(name, piece))
+    }
+
+    /// The name of the id in filters: the last step of its first path, and `id` for one that is made of parts.
     pub(super) fn id_name(&self) -> &str {
+        if self.id_parts.is_some() {
+            return "id";
+        }
         let path = self.id.as_ref().and_then(|paths| paths.all().first()).map_or("id", String::as_str);
         path.rsplit(['/', '.']).next().filter(|name| !name.is_empty()).unwrap_or("id")
     }

@@ -19,6 +19,7 @@ use crate::custom::pointer::{Paths, at, plain};
 use crate::custom::shared::Shared;
 use crate::custom::template::Template;
 use crate::error::{Error, ErrorKind, FieldError, Result, Retry};
+use crate::http::LONGEST_RETRY_AFTER;
 use crate::model::RecordId;
 use crate::rest::{Dialect, Failure};
 
@@ -212,7 +213,9 @@ impl DefinedDialect {
 
     fn wait(&self, rule: Option<&ErrorRule>, failure: Failure<'_>, body: Option<&Value>) -> Option<Duration> {
         let header = |name: &str| failure.headers.get(name).and_then(|value| value.to_str().ok());
-        let now = self.shared.host.now();
+        // A moment is compared with the answer's own clock, if it tells it.
+        let told = header("date").and_then(|date| Some(jiff::fmt::rfc2822::parse(date.trim()).ok()?.timestamp()));
+        let now = told.unwrap_or_else(|| self.shared.host.now());
         let rate = &self.shared.definition.rate;
         match rule.and_then(|rule| rule.wait.as_ref()) {
             Some(Wait::Header(name)) => delay(header(name)?, false, now),
@@ -346,12 +349,16 @@ fn delay(text: &str, milliseconds: bool, now: Timestamp) -> Option<Duration> {
         // Nobody asks for thirty years: that is a point in time.
         if seconds > 1_000_000_000.0 {
             let until = Timestamp::from_second(format!("{seconds:.0}").parse().ok()?).ok()?;
-            return Duration::try_from(until.duration_since(now)).ok();
+            return Some(until_then(until, now));
         }
-        return Duration::try_from_secs_f64(seconds).ok();
+        return Some(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_RETRY_AFTER).min(LONGEST_RETRY_AFTER));
     }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    Duration::try_from(date.duration_since(now)).ok().or(Some(Duration::ZERO))
+    Some(until_then(jiff::fmt::rfc2822::parse(text).ok()?.timestamp(), now))
+}
+
+/// A moment that has passed is no wait; a wrong one does not stop a connection for years.
+fn until_then(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO).min(LONGEST_RETRY_AFTER)
 }
 
 /// True if `status` is one a check accepts.
@@ -386,6 +393,9 @@ mod tests {
         assert_eq!(delay("Tue, 24 Nov 2026 00:01:00 GMT", false, now), Some(Duration::from_secs(60)));
         assert_eq!(delay("Mon, 23 Nov 2026 00:01:00 GMT", false, now), Some(Duration::ZERO));
         assert_eq!(delay(&(now.as_second() + 9).to_string(), false, now), Some(Duration::from_secs(9)));
+        for far in ["Tue, 24 Nov 2099 00:01:00 GMT", "99999999", "99999999999"] {
+            assert_eq!(delay(far, false, now), Some(LONGEST_RETRY_AFTER), "{far}");
+        }
         for odd in ["-1", "soon", "NaN", "inf", ""] {
             assert_eq!(delay(odd, false, now), None, "{odd}");
         }

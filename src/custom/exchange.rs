@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -218,9 +218,10 @@ impl DefinedExchange {
         }
         let value = value.unwrap_or(Value::Null);
         let header = answer.token_header.as_deref().and_then(|name| head.headers.get(name)).and_then(|value| value.to_str().ok());
-        let token = header.map(ToOwned::to_owned).or_else(|| answer.token.text(&value));
+        let given = answer.token_cookie.as_deref().and_then(|name| cookie(&head.headers, name));
+        let token = given.or(header).map(ToOwned::to_owned).or_else(|| answer.token.text(&value));
         let token = token.ok_or_else(|| {
-            let place = answer.token_header.clone().unwrap_or_else(|| answer.token.told());
+            let place = answer.token_cookie.clone().or_else(|| answer.token_header.clone()).unwrap_or_else(|| answer.token.told());
             Error::decode(format!("the token endpoint answered without a token at {place}")).with_status(head.status).ambiguous()
         })?;
         let now = self.host.now();
@@ -274,6 +275,12 @@ impl Exchange for DefinedExchange {
             _ => None,
         }
     }
+}
+
+/// The value a cookie is set to; an empty one takes it away.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut pairs = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()?.split(';').next()?.split_once('='));
+    pairs.find(|(known, _)| known.trim() == name).map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
 }
 
 fn hint(headers: &HeaderMap) -> Retry {

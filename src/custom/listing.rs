@@ -278,17 +278,21 @@ impl Custom {
                 }
             }
             Paging::Offset { has_more, .. } => {
-                let at = self.number(listing, 0)?.saturating_add(count);
-                let goes_on = more(has_more).or_else(|| total.map(|total| at < total)).unwrap_or(!short);
-                (goes_on && count > 0).then_some(Place::Number(at))
+                // A page may be empty because all of it was hidden from this user: the API's own word that there is more counts.
+                let told = more(has_more);
+                let step = if count == 0 { size.map_or(0, u64::from) } else { count };
+                let at = self.number(listing, 0)?.saturating_add(step);
+                let goes_on = told.unwrap_or_else(|| count > 0 && total.map_or(!short, |total| at < total));
+                (goes_on && step > 0).then_some(Place::Number(at))
             }
             Paging::PageNumber { first, pages, has_more, .. } => {
                 let number = self.number(listing, *first)?;
                 let read = number.saturating_sub(*first).saturating_add(1);
                 let by_pages = || pages.as_ref().and_then(|path| path.number(body)).map(|pages| read < pages);
                 let by_total = || total.zip(size).map(|(total, size)| read.saturating_mul(u64::from(size)) < total);
-                let goes_on = more(has_more).or_else(by_pages).or_else(by_total).unwrap_or(!short);
-                (goes_on && count > 0).then_some(Place::Number(number.saturating_add(1)))
+                let told = more(has_more).or_else(by_pages);
+                let goes_on = told.unwrap_or_else(|| count > 0 && by_total().unwrap_or(!short));
+                goes_on.then_some(Place::Number(number.saturating_add(1)))
             }
             Paging::Range { .. } => {
                 let told = answer.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);

@@ -63,7 +63,7 @@ pub use auth::{AuthSpec, Expiry, Inject, Placement, TokenAnswer, TokenGrant, Tok
 pub use build::CustomBuilder;
 pub use connection::Custom;
 pub use definition::{
-    Check, Definition, EntitySpec, ErrorBody, ErrorClass, ErrorRule, FieldErrors, FieldSpec, IdType, SchemaSpec, StatusMatch,
+    Check, Definition, EntitySpec, ErrorBody, ErrorClass, ErrorRule, FieldErrors, FieldSpec, IdParts, IdType, SchemaSpec, StatusMatch,
     TombstoneSpec, ValueType, VersionSpec, Wait, WebhookSpec,
 };
 pub use filter::{Combine, FilterSpec, FilterStyle, FilterTarget, OperatorName};

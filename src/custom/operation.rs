@@ -43,6 +43,9 @@ pub struct ReadOp {
     pub success: Vec<u16>,
     /// Where the record stands in the answer, if not where the entity says.
     pub record: Option<Paths>,
+    /// Members of the answer beside the record that belong to it, by the name they get there: `{fieldValues: fieldValues}` for
+    /// `{"contact": {…}, "fieldValues": […]}`.
+    pub beside: BTreeMap<String, Paths>,
     /// The parameter that names the fields to return.
     pub select: Option<SelectSpec>,
 }

@@ -62,7 +62,7 @@ impl Custom {
         let get = spec.get.clone().unwrap_or_default();
         let base = spec.path.as_deref().unwrap_or("/{entity}");
         let path = get.path.clone().unwrap_or_else(|| format!("{base}/{{id}}"));
-        let names = self.shared.names().with("entity", entity.as_str()).with("id", id.as_str());
+        let names = spec.with_id(self.shared.names().with("entity", entity.as_str()), id.as_str());
         let typed = spec.id_value(id.as_str());
         let values = BTreeMap::from([("id", &typed)]);
         let mut body = get.body.as_ref().map(|body| fill(body, &names, &values).map_err(Error::config)).transpose()?;
@@ -70,7 +70,7 @@ impl Custom {
         let mut wired: Vec<String> = own.map(|name| spec.name(name)).collect();
         if !wired.is_empty() {
             // Without its id a record cannot be told.
-            wired.push(spec.id_name().to_owned());
+            wired.extend(spec.id_members().into_iter().map(ToOwned::to_owned));
         }
         let chosen = get.select.as_ref().map_or_else(Said::default, |choice| selected(choice, wired.iter().map(String::as_str)));
         for (path, value) in chosen.members {
@@ -102,7 +102,13 @@ impl Custom {
         if raw.is_none() && paths.all().iter().any(|path| is_absent(&body, path)) {
             return Ok(None);
         }
-        let raw = raw.ok_or_else(|| Error::decode(format!("the answer has no record at {}", paths.told())).on(entity))?.clone();
+        let mut raw = raw.ok_or_else(|| Error::decode(format!("the answer has no record at {}", paths.told())).on(entity))?.clone();
+        for (name, path) in &get.beside {
+            if let Some(value) = path.find(&body) {
+                let blocked = || Error::config(format!("the record has something else where {name:?} goes")).on(entity);
+                put(&mut raw, name, value.clone()).ok_or_else(blocked)?;
+            }
+        }
         let mut record = self.record(entity, spec, raw.clone(), answer.headers().get(ETAG), &mut ShapeCache::default())?;
         if record.deleted {
             return Ok(None);
@@ -173,7 +179,7 @@ impl Custom {
             if let Some(residual) = &residual {
                 residual.visit_fields(&mut |name| names.push(name));
             }
-            names.push(spec.id_name());
+            names.extend(spec.id_members());
             let wired: Vec<String> = names.iter().map(|name| spec.name(name)).collect();
             let said = selected(select, wired.iter().map(String::as_str));
             params.extend(said.params);

@@ -56,6 +56,8 @@ struct Usage {
     window: Option<QuotaWindow>,
     /// The monotonic mark before which the API asked not to be called.
     paused: Option<Duration>,
+    /// The monotonic mark before which the key is not tried, because it was refused.
+    refused: Option<Duration>,
     spent: Spent,
 }
 
@@ -68,7 +70,7 @@ impl fmt::Debug for Shared {
 
 impl Key {
     pub(super) fn new(tokens: Arc<dyn TokenSource>, rate: &RateSpec) -> Self {
-        Self { tokens, usage: Mutex::new(Usage { window: None, paused: None, spent: Spent::new(rate) }) }
+        Self { tokens, usage: Mutex::new(Usage { window: None, paused: None, refused: None, spent: Spent::new(rate) }) }
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {
@@ -82,6 +84,14 @@ impl Key {
     pub(super) fn pause_until(&self, mark: Duration) {
         let mut usage = self.usage();
         usage.paused = usage.paused.max(Some(mark));
+    }
+
+    pub(super) fn refuse_until(&self, mark: Duration) {
+        self.usage().refused = Some(mark);
+    }
+
+    fn is_refused(&self, now: Duration) -> bool {
+        self.usage().refused.is_some_and(|mark| mark > now)
     }
 }
 
@@ -105,8 +115,10 @@ impl Shared {
         let count = self.keys.len().max(1);
         let first = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
         let mut soonest: Option<(Duration, &'static str)> = None;
+        // Where every key was refused, each is tried again: somebody may have put it right.
+        let none_is_good = self.keys.iter().all(|key| key.is_refused(now));
         for at in (0..count).map(|step| (first.wrapping_add(step)) % count).filter(|at| !tried.contains(at)) {
-            let Some(key) = self.keys.get(at) else { continue };
+            let Some(key) = self.keys.get(at).filter(|key| none_is_good || !key.is_refused(now)) else { continue };
             let mut usage = key.usage();
             let paused = usage.paused.and_then(|mark| mark.checked_sub(now)).filter(|wait| !wait.is_zero());
             let (wait, why) = match paused {

@@ -4,6 +4,7 @@ use crate::adapter::{WriteOptions, Written};
 use crate::custom::connection::Custom;
 use crate::custom::definition::EntitySpec;
 use crate::custom::operation::{WriteOp, WriteStyle};
+use crate::custom::pointer::plain;
 use crate::custom::writing::{Sending, merged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Entity, Fields, RecordId};
@@ -11,6 +12,8 @@ use crate::model::{Entity, Fields, RecordId};
 impl Custom {
     pub(super) async fn create_own(&self, entity: &Entity, spec: &EntitySpec, fields: &Fields, options: &WriteOptions) -> Result<Written> {
         let Some(op) = &spec.create else { return Err(self.lacks("create a record", "create", entity)) };
+        let own_id = fields.get(spec.id_name()).filter(|_| spec.client_id).and_then(plain);
+        let names = self.shared.names().with("entity", entity.as_str());
         let sending = Sending {
             operation: "create",
             entity,
@@ -19,11 +22,11 @@ impl Custom {
             method: op.method.as_deref().unwrap_or("POST"),
             path: op.path.as_deref().or(spec.path.as_deref()).unwrap_or("/{entity}"),
             record: Some(self.body_of(entity, spec, fields, None, options).map_err(|error| error.during("create"))?),
-            names: self.shared.names().with("entity", entity.as_str()),
+            names: own_id.iter().fold(names, |names, id| spec.with_id(names, id)),
             options,
         };
         let answer = self.write(sending).await?;
-        let written = self.written(spec, op, &answer, None).map_err(|error| error.during("create").on(entity))?.created(true);
+        let written = self.written(spec, op, &answer, own_id.as_deref()).map_err(|error| error.during("create").on(entity))?.created(true);
         self.reread(entity, op, written).await
     }
 
@@ -60,7 +63,7 @@ impl Custom {
             method: op.method.as_deref().unwrap_or(usual),
             path: &path,
             record: Some(record),
-            names: self.shared.names().with("entity", entity.as_str()).with("id", id.as_str()),
+            names: spec.with_id(self.shared.names().with("entity", entity.as_str()), id.as_str()),
             options: &options,
         };
         let answer = self.write(sending).await.map_err(|error| error.record_id(id))?;
@@ -80,7 +83,7 @@ impl Custom {
             method: op.method.as_deref().unwrap_or("DELETE"),
             path: &path,
             record: None,
-            names: self.shared.names().with("entity", entity.as_str()).with("id", id.as_str()),
+            names: spec.with_id(self.shared.names().with("entity", entity.as_str()), id.as_str()),
             options,
         };
         match self.write(sending).await {

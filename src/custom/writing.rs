@@ -91,17 +91,12 @@ impl Custom {
         let record = record.find(&body).unwrap_or(&Value::Null);
         let location = || {
             let name = op.id_header.as_deref().unwrap_or(LOCATION.as_str());
-            let header = answer.headers().get(name)?.to_str().ok()?;
-            let path = header.split(['?', '#']).next().unwrap_or(header);
-            let last = path.trim_end_matches('/').rsplit('/').next()?;
-            // OData writes leads(42).
-            let inside = last.strip_suffix(')').and_then(|last| last.split_once('(')).map(|(_, id)| id.trim_matches('\''));
-            Some(inside.unwrap_or(last)).filter(|id| !id.is_empty()).map(ToOwned::to_owned)
+            id_in_address(answer.headers().get(name)?.to_str().ok()?, spec.id_name())
         };
-        let told = op.id.as_ref().and_then(|path| path.text(&body)).or_else(|| spec.id_paths().text(record));
+        let told = op.id.as_ref().and_then(|path| path.text(&body)).or_else(|| spec.id_of(record));
         let id = told.or_else(location).or_else(|| known.map(ToOwned::to_owned));
         let id = id.ok_or_else(|| {
-            let text = format!("the API did not say the id of the record it wrote (looked at {} and Location)", spec.id_paths().told());
+            let text = format!("the API did not say the id of the record it wrote (looked at {} and Location)", spec.id_told());
             Error::decode(text).with_status(answer.status()).ambiguous()
         })?;
         let mut written = Written::new(RecordId::new(id));
@@ -139,7 +134,7 @@ impl Custom {
         let mut names = self.shared.names().with("entity", entity.as_str());
         let value = id.map(|id| spec.id_value(id.as_str()));
         if let Some(id) = id {
-            names = names.with("id", id.as_str());
+            names = spec.with_id(names, id.as_str());
         }
         let values = value.iter().map(|value| ("id", value)).collect();
         for (path, template) in &spec.always {
@@ -161,6 +156,21 @@ impl EntitySpec {
     pub(super) fn selectors(&self) -> Vec<&str> {
         self.fields.values().filter_map(|field| field.path.as_deref()).flat_map(selectors).collect()
     }
+}
+
+/// The id in the address of a record: a query parameter of the id's name (PostgREST writes `/people?id=eq.5`), else the last step
+/// of the path, or what stands in parentheses there (OData writes `leads(42)`).
+fn id_in_address(address: &str, name: &str) -> Option<String> {
+    let address = address.split('#').next().unwrap_or(address);
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    if let Some(value) = asked {
+        let id = value.strip_prefix("eq.").unwrap_or(&value);
+        return Some(id.to_owned()).filter(|id| !id.is_empty());
+    }
+    let last = path.trim_end_matches('/').rsplit('/').next()?;
+    let inside = last.strip_suffix(')').and_then(|last| last.split_once('(')).map(|(_, id)| id.trim_matches('\''));
+    Some(inside.unwrap_or(last)).filter(|id| !id.is_empty()).map(ToOwned::to_owned)
 }
 
 /// The record where the API wants it in a body.
@@ -198,5 +208,25 @@ pub(super) fn merged(under: Value, over: Value, marks: &[&str]) -> Value {
             Value::Array(below)
         }
         (_, over) => over,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_addresses() {
+        for (address, id) in [
+            ("/contacts/42", "42"),
+            ("https://x.io/api/contacts/42/?lang=en#top", "42"),
+            ("https://x.io/data/leads(7eb682f1-0c2a)", "7eb682f1-0c2a"),
+            ("/leads('a-1')", "a-1"),
+            ("/people?id=eq.5", "5"),
+            ("/people?id=5", "5"),
+        ] {
+            assert_eq!(id_in_address(address, "id").as_deref(), Some(id), "{address}");
+        }
+        assert_eq!(id_in_address("", "id"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Company names: legal form apart, abbreviations and `&` in one spelling.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use super::text::fold;
@@ -169,9 +169,13 @@ pub fn company(text: &str) -> Option<Company> {
     let forms = forms();
     let mut cut = words.len();
     loop {
+        // Most names end in a word that ends no form.
+        if !cut.checked_sub(1).and_then(|last| words.get(last)).is_some_and(|last| forms.ends.contains(*last) || *last == "and") {
+            break;
+        }
         let longest = (1..=5.min(cut.saturating_sub(1)))
             .rev()
-            .find(|count| words.get(cut - count..cut).is_some_and(|end| forms.contains_key(end.join(" ").as_str())));
+            .find(|count| words.get(cut - count..cut).is_some_and(|end| forms.whole.contains(end.join(" ").as_str())));
         match longest {
             Some(count) => cut -= count,
             None if cut > 1 && cut < words.len() && words.get(cut - 1) == Some(&"and") => cut -= 1,
@@ -191,15 +195,24 @@ pub fn company(text: &str) -> Option<Company> {
     Some(Company { stem: if stem.is_empty() { name.join(" ") } else { stem.join(" ") }, name: name.join(" "), form, acronym })
 }
 
-fn forms() -> &'static HashMap<String, ()> {
-    static TABLE: OnceLock<HashMap<String, ()>> = OnceLock::new();
+/// Legal forms as folded words, and the last word of each.
+struct Forms {
+    whole: HashSet<String>,
+    ends: HashSet<String>,
+}
+
+fn forms() -> &'static Forms {
+    static TABLE: OnceLock<Forms> = OnceLock::new();
     TABLE.get_or_init(|| {
         let listed =
             FORMS.lines().filter(|line| !line.starts_with('#')).skip(1).filter_map(|line| line.splitn(3, ',').nth(2)).map(|term| {
                 let plain: String = term.chars().filter(|c| *c != '.').collect();
                 fold(&plain.replace('&', " and "))
             });
-        listed.chain(MORE_FORMS.iter().map(|form| (*form).to_owned())).filter(|form| !form.is_empty()).map(|form| (form, ())).collect()
+        let whole: HashSet<String> =
+            listed.chain(MORE_FORMS.iter().map(|form| (*form).to_owned())).filter(|form| !form.is_empty()).collect();
+        let ends = whole.iter().filter_map(|form| form.rsplit(' ').next()).map(str::to_owned).collect();
+        Forms { whole, ends }
     })
 }
 

@@ -1,6 +1,6 @@
 //! What a person has decided once: these two are not one. Kept by the host, respected ever after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,29 @@ impl Distinct {
     pub fn contains(&self, a: &str, b: &str) -> bool {
         // Nearly always nothing was decided: that costs no allocation.
         !self.pairs.is_empty() && self.pairs.contains(&(a.to_owned(), b.to_owned()))
+    }
+
+    /// The decisions among records of these ids, as pairs of their places, for [`Deduper::find_all_but`](super::Deduper::find_all_but).
+    ///
+    /// ```
+    /// use crm_sync::dedup::{DedupConfig, Deduper, Distinct, Prepared, Role};
+    ///
+    /// let ann = Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "ann.keller@firm.com")]);
+    /// let mut distinct = Distinct::new();
+    /// distinct.insert("003B", "003A");
+    /// let apart = distinct.among(&["003A", "003B"]);
+    /// assert_eq!(apart, [(0, 1)]);
+    /// let found = Deduper::new(DedupConfig::default())?.find_all_but(&[ann.clone(), ann], &apart, &mut |_| {});
+    /// assert!(found.groups.is_empty() && found.review.is_empty());
+    /// # Ok::<(), crm_sync::error::Error>(())
+    /// ```
+    pub fn among(&self, ids: &[impl AsRef<str>]) -> Vec<(usize, usize)> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let places: HashMap<&str, usize> = ids.iter().enumerate().map(|(at, id)| (id.as_ref(), at)).collect();
+        let place = |id: &str| places.get(id).copied();
+        self.pairs.iter().filter(|(a, b)| a < b).filter_map(|(a, b)| Some((place(a)?, place(b)?))).collect()
     }
 
     /// Decisions held.

@@ -11,9 +11,9 @@ use super::frequency::Rarities;
 use super::memo::Memo;
 use super::plan::Plan;
 use super::prepared::Prepared;
-use super::records::Records;
+use super::records::{Kind, Records};
 use super::score::{Deduper, Match, Reason, logit, prior, probability};
-use super::workers::{Workers, collect};
+use super::workers::{InPlace, Workers, collect};
 
 /// Two records of a set, by their places in it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -79,6 +79,29 @@ impl Duplicates {
     pub fn explain(&self, deduper: &Deduper, records: &Records, a: u32, b: u32) -> Match {
         deduper.explain(records, &self.rarities, (a.min(b), a.max(b)), self.prior, &mut Memo::default())
     }
+
+    /// The same in one line for a file of many pairs, without making a [`Match`] of it: returns the score and appends the reasons to
+    /// `out`, the strongest first, `; ` between them, the odds before any evidence left out.
+    ///
+    /// ```
+    /// use crm_sync::dedup::{DedupConfig, Deduper, InPlace, Prepared, Records, Role};
+    ///
+    /// let ann = Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "ann.keller@firm.com")]);
+    /// let mut records = Records::new();
+    /// records.push(&ann);
+    /// records.push(&ann);
+    /// let deduper = Deduper::new(DedupConfig::default())?;
+    /// let found = deduper.find(&records, &InPlace);
+    /// let mut line = String::new();
+    /// let score = found.describe(&deduper, &records, (0, 1), &mut line);
+    /// let why = found.explain(&deduper, &records, 0, 1);
+    /// let reasons: Vec<String> = why.reasons.iter().filter(|reason| reason.rule != "prior").map(ToString::to_string).collect();
+    /// assert_eq!((score, line), (why.score, reasons.join("; ")));
+    /// # Ok::<(), crm_sync::error::Error>(())
+    /// ```
+    pub fn describe(&self, deduper: &Deduper, records: &Records, (a, b): (u32, u32), out: &mut String) -> f64 {
+        deduper.describe(records, &self.rarities, (a.min(b), a.max(b)), self.prior, out)
+    }
 }
 
 /// How far the data may lift the prior, in bits.
@@ -98,9 +121,20 @@ impl Deduper {
     ///
     /// `progress` is called with the number of records that are done, some dozen times.
     pub fn find_all(&self, records: &[Prepared], progress: &mut dyn FnMut(usize)) -> Found {
+        self.find_all_but(records, &[], progress)
+    }
+
+    /// As [`Deduper::find_all`]; the pairs of places in `apart` were said not to be one ([`Distinct::among`](super::Distinct::among)
+    /// tells them): no group holds both, no pair names them. Places beyond the records are ignored.
+    pub fn find_all_but(&self, records: &[Prepared], apart: &[(usize, usize)], progress: &mut dyn FnMut(usize)) -> Found {
         let mut set = Records::new();
         for record in records {
             set.push(record);
+        }
+        for (a, b) in apart {
+            if let (Ok(a), Ok(b)) = (u32::try_from(*a), u32::try_from(*b)) {
+                set.keep_apart(a, b);
+            }
         }
         let found = self.find(&set, &Told { tell: RefCell::new(progress), records: records.len(), share: Cell::new((0.0, 0.0)) });
         let mut memo = Memo::roomy();
@@ -119,7 +153,7 @@ impl Deduper {
     /// Scores pairs of a set that the host has found by itself, in their order: only what says who is one, without groups. Rare
     /// values are told from common ones by counting in `records`; a number that is not in them scores 0.
     pub fn score_pairs(&self, records: &Records, pairs: &[(u32, u32)]) -> Vec<Likely> {
-        let rarities = Rarities::count(records);
+        let rarities = Rarities::count(records, &InPlace);
         let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let start = if self.config.scoring == Scoring::Evidence { prior(size) } else { 0.0 };
         let mut memo = Memo::roomy();
@@ -145,13 +179,13 @@ impl Deduper {
     /// looked at.
     pub fn link(&self, records: &Records, workers: &dyn Workers) -> Duplicates {
         let plan = Plan::new(records, self.config.max_block, workers);
-        self.search(records, Rarities::count(records), plan, workers, (true, records.apart()))
+        self.search(records, Rarities::count(records, workers), plan, workers, (true, records.apart()))
     }
 
     /// As [`Deduper::find`], with the pairs that are not one given, in both directions.
     pub(super) fn find_but(&self, records: &Records, apart: &BTreeSet<(u32, u32)>, workers: &dyn Workers) -> Duplicates {
         let plan = Plan::new(records, self.config.max_block, workers);
-        self.search(records, Rarities::count(records), plan, workers, (false, apart))
+        self.search(records, Rarities::count(records, workers), plan, workers, (false, apart))
     }
 
     pub(super) fn search(
@@ -170,6 +204,11 @@ impl Deduper {
         let floor = review_line - if by_evidence { start + LIFT } else { 0.0 };
         workers.progress(0.3, 0.8);
         let rows = records.rows();
+        let ahead = |next: &[u32]| {
+            let next = || next.iter().filter_map(|at| rows.get(*at as usize));
+            let found = next().fold(0, |sum, row| sum ^ row.one(Kind::First) ^ row.one(Kind::Gender));
+            next().fold(found, |sum, row| sum ^ rarities.glances().map_or(0, |glances| glances.touch(row)))
+        };
         let scored = collect(workers, plan.pieces(), &|piece| {
             let mut memo = Memo::roomy();
             let mut edges = Vec::new();
@@ -187,7 +226,7 @@ impl Deduper {
                     edges.push(Edge { bits, a, b });
                 }
             };
-            plan.visit(piece, records, |_, _| true, visit);
+            plan.visit(piece, records, (|_, _| true, ahead), visit);
             (edges, candidates)
         });
         let cut = plan.cut;

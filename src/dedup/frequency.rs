@@ -3,6 +3,7 @@
 use super::glance::Glances;
 use super::pool::Values;
 use super::records::{KINDS, Kind, Records};
+use super::workers::{Workers, collect};
 
 /// The user part of e-mail addresses is counted on its own, after the kinds.
 const USER: usize = KINDS;
@@ -63,13 +64,16 @@ impl Rarities {
     }
 
     /// Counts in a set: linear in the number of values, the same for any order of the records.
-    pub(super) fn count(records: &Records) -> Self {
+    pub(super) fn count(records: &Records, workers: &dyn Workers) -> Self {
         let total = records.len().max(1024) as f32;
         let most = total.log2();
         let bits = |count: u32| (total / count.max(1) as f32).log2().clamp(0.0, most);
-        let mut by_text = vec![0_u32; records.words()];
-        let mut tables = Vec::with_capacity(KINDS + 1);
-        for kind in Kind::ALL {
+        let tables = collect(workers, KINDS + 1, &|table| {
+            let mut by_text = vec![0_u32; records.words()];
+            let Some(kind) = Kind::ALL.get(table).copied() else {
+                tally(records, Kind::Email, 1, &mut by_text);
+                return spread(records.values(Kind::Email), 1, &by_text, &bits);
+            };
             let part = match kind {
                 Kind::First | Kind::Last | Kind::Company => 1,
                 _ => 0,
@@ -89,10 +93,8 @@ impl Rarities {
                     }
                 }
             }
-            tables.push(table);
-        }
-        tally(records, Kind::Email, 1, &mut by_text);
-        tables.push(spread(records.values(Kind::Email), 1, &by_text, &bits));
+            table
+        });
         let employers = [Kind::Company, Kind::Domain, Kind::Email];
         let private = employers.iter().all(|kind| records.values(*kind).is_none_or(|values| values.len() < 2));
         Self::Counted { tables, most, private, glances: Glances::take(records) }

@@ -3,7 +3,7 @@
 //! Every test here errs on one side only: what it rules out would not have been found by the full comparison either.
 
 use super::name::is_nickname_listed;
-use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records};
+use super::records::{FREE_MAIL, Kind, ROLE_INBOX, Records, Row};
 use super::text::{hash, head, tail};
 
 /// The letters of a text: one bit for each, several letters may share one.
@@ -158,6 +158,17 @@ impl Glances {
             || p.parts
             || q.parts
             || p.listed && q.listed)
+    }
+
+    /// Reads a little of all that a comparison of this record will want, so that the waits for memory overlap. The number means nothing.
+    pub(super) fn touch(&self, row: &Row) -> u32 {
+        let name = |kind: Kind| self.names.get(row.one(kind) as usize).map_or(0, |name| name.head);
+        name(Kind::First)
+            ^ name(Kind::Last)
+            ^ self.mails.get(row.one(Kind::Email) as usize).map_or(0, |mail| mail.user)
+            ^ self.numbers.get(row.one(Kind::Phone) as usize).map_or(0, |number| number.national)
+            ^ self.firms.get(row.one(Kind::Company) as usize).map_or(0, |firm| firm.stem)
+            ^ self.labels.get(row.one(Kind::Domain) as usize).map_or(0, |label| label.mask)
     }
 
     pub(super) fn mail(&self, number: u32) -> Option<Mail> {

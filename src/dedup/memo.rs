@@ -3,7 +3,7 @@
 use super::level::Level;
 use super::name::are_nicknames;
 use super::records::{Kind, Records};
-use super::similarity::{jaro_winkler, osa, within_one_edit};
+use super::similarity::{jaro_winkler, within_one_edit, within_two_edits};
 
 /// Jaro-Winkler with its arguments in a fixed order, so that scores do not depend on who comes first.
 pub(super) fn alike(a: &str, b: &str) -> f64 {
@@ -103,7 +103,7 @@ impl Relation {
             set(Self::ALIKE_80, likeness >= 0.8);
             set(Self::ALIKE_88, likeness >= 0.88);
             set(Self::ALIKE_90, likeness >= 0.9);
-            set(Self::TWO_EDITS, p.len() >= 7 && q.len() >= 7 && osa(p, q) <= 2);
+            set(Self::TWO_EDITS, p.len() >= 7 && q.len() >= 7 && within_two_edits(p, q));
         }
         set(Self::KEY_EDIT, within_one_edit(records.word(key_x), records.word(key_y)));
         Self(bits)

@@ -6,6 +6,8 @@
 //! their neighbours: the others meet in smaller blocks, if they have anything else in common. So the pairs of a pass are at most
 //! `max(n, 600,000) + max(2 n, 600,000)` of `n` records.
 
+use std::hint::black_box;
+
 use super::blocking::{PASSES, Sounds, keys};
 use super::records::{Kind, Records, Row};
 use super::workers::{Workers, collect};
@@ -14,6 +16,8 @@ use super::workers::{Workers, collect};
 const CHUNK: usize = 8192;
 const PAIRS_PER_RECORD: u64 = 1;
 const PAIRS_AT_LEAST: u64 = 600_000;
+/// Records that are read ahead of their comparison, at least: the waits for memory overlap.
+const AHEAD: usize = 32;
 /// Passes whose keys say who somebody is: even the largest block is looked through.
 const TELLING: [usize; 5] = [0, 3, 7, 8, 10];
 
@@ -124,9 +128,19 @@ impl Plan {
         self.cells.get(at / CHUNK).and_then(|cells| cells.get(start..start + self.width)).unwrap_or(&[])
     }
 
+    fn touch(&self, records: &[u32]) -> u32 {
+        records.iter().fold(0_u32, |sum, record| self.row(*record).iter().step_by(16).fold(sum, |sum, cell| sum ^ *cell))
+    }
+
     /// The pairs of one piece that are `wanted`, the smaller number first. A pair that shares keys of several passes comes with the
-    /// first of them, only neighbours in large blocks may come again.
-    pub(super) fn visit(&self, piece: usize, records: &Records, wanted: impl Fn(u32, u32) -> bool, mut visit: impl FnMut(u32, u32)) {
+    /// first of them, only neighbours in large blocks may come again. `ahead` is told of records that will come soon.
+    pub(super) fn visit(
+        &self,
+        piece: usize,
+        records: &Records,
+        (wanted, ahead): (impl Fn(u32, u32) -> bool, impl Fn(&[u32]) -> u32),
+        mut visit: impl FnMut(u32, u32),
+    ) {
         let Some(pass) = self.passes.get(piece) else { return };
         // All cells are looked at, also after a hit: that is several at a time.
         let met = |x: &[u32], b: u32| {
@@ -139,7 +153,14 @@ impl Plan {
             }
         };
         let mut sorted: Vec<(u64, u32)> = Vec::new();
+        let (mut start, mut ready) = (0, 0);
         for block in pass.blocks() {
+            if start + block.len() > ready && block.len() <= pass.most {
+                let next = pass.order.get(start..(start + block.len().max(AHEAD)).min(pass.order.len())).unwrap_or(block);
+                black_box(self.touch(next) ^ ahead(next));
+                ready = start + next.len();
+            }
+            start += block.len();
             if block.len() <= pass.most {
                 for (at, a) in block.iter().enumerate() {
                     let x = self.row(*a);
@@ -281,7 +302,7 @@ mod tests {
         let plan = Plan::new(&records, 120, &InPlace);
         let mut seen: BTreeMap<(u32, u32), u32> = BTreeMap::new();
         for piece in 0..plan.pieces() {
-            plan.visit(piece, &records, |_, _| true, |a, b| *seen.entry((a, b)).or_insert(0) += 1);
+            plan.visit(piece, &records, (|_, _| true, |_| 0), |a, b| *seen.entry((a, b)).or_insert(0) += 1);
         }
         assert_eq!(seen.len(), 60 * 59 / 2);
         assert!(seen.iter().all(|((a, b), times)| a < b && *times == 1));
@@ -292,7 +313,7 @@ mod tests {
         }
         let plan = Plan::new(&records, 120, &InPlace);
         let mut pairs = 0_u64;
-        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, |_, _| true, |_, _| pairs += 1));
+        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, (|_, _| true, |_| 0), |_, _| pairs += 1));
         assert!(plan.cut > 0 && pairs < 20_000 * 36 * PASSES as u64, "{pairs}");
     }
 }

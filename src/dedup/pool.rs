@@ -1,6 +1,11 @@
 //! Interned texts and values: each is kept once, records hold small numbers.
 
+use std::hint::black_box;
+
 use serde::{Deserialize, Serialize};
+
+/// Entries that are looked up together: the waits for memory overlap.
+const TOGETHER: usize = 32;
 
 /// Open addressing over places; 0 is a free slot, else half of the hash and the place plus one.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +26,13 @@ impl Slots {
                 Some(_) => at = (at + 1) & mask,
             }
         }
+    }
+
+    /// The place that the first slot of a hash names, if it may be the one: read ahead of [`Slots::find`].
+    fn glimpse(&self, hash: u64) -> Option<u32> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let tag = hash >> 32;
+        self.slots.get(tag as usize & mask).filter(|slot| **slot >> 32 == tag).map(|slot| *slot as u32 - 1)
     }
 
     fn put(&mut self, hash: u64, place: u32) {
@@ -99,7 +111,30 @@ impl Words {
         if word.is_empty() {
             return 0;
         }
-        let code = spread(word);
+        self.add_coded(word, spread(word))
+    }
+
+    /// Adds all of another pool, in their order; their new numbers, by the old ones.
+    pub(super) fn add_all(&mut self, others: &Self) -> Vec<u32> {
+        let numbers: Vec<u32> = (0..others.ends.len() as u32).collect();
+        let mut out = Vec::with_capacity(numbers.len());
+        let mut known: Vec<(u32, u64, Option<u32>)> = Vec::with_capacity(TOGETHER);
+        for some in numbers.chunks(TOGETHER) {
+            known.clear();
+            known.extend(
+                some.iter()
+                    .map(|number| (*number, spread(others.get(*number))))
+                    .map(|(number, code)| (number, code, self.slots.glimpse(code))),
+            );
+            black_box(known.iter().fold(0_usize, |sum, (.., place)| sum ^ place.map_or(0, |place| self.get(place).len())));
+            for (number, code, _) in &known {
+                out.push(if *number == 0 { 0 } else { self.add_coded(others.get(*number), *code) });
+            }
+        }
+        out
+    }
+
+    fn add_coded(&mut self, word: &str, code: u64) -> u32 {
         if let Some(known) = self.slots.find(code, |place| self.get(place) == word) {
             return known;
         }
@@ -169,7 +204,26 @@ impl Values {
         if value == [0; 4] {
             return 0;
         }
-        let hash = code(&value);
+        self.add_coded(value, code(&value))
+    }
+
+    /// Adds many in their order; their numbers.
+    pub(super) fn add_all(&mut self, values: &[Value]) -> Vec<u32> {
+        let mut out = Vec::with_capacity(values.len());
+        let mut known: Vec<(Value, u64, Option<u32>)> = Vec::with_capacity(TOGETHER);
+        for some in values.chunks(TOGETHER) {
+            known.clear();
+            known.extend(some.iter().map(|value| (*value, code(value))).map(|(value, hash)| (value, hash, self.slots.glimpse(hash))));
+            let first = |place: u32| self.get(place).first().copied().unwrap_or(0);
+            black_box(known.iter().fold(0_u32, |sum, (.., place)| sum ^ place.map_or(0, first)));
+            for (value, hash, _) in &known {
+                out.push(if *value == [0; 4] { 0 } else { self.add_coded(*value, *hash) });
+            }
+        }
+        out
+    }
+
+    fn add_coded(&mut self, value: Value, hash: u64) -> u32 {
         if let Some(known) = self.slots.find(hash, |place| self.items.get(place as usize) == Some(&value)) {
             return known;
         }

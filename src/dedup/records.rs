@@ -194,6 +194,51 @@ impl Records {
         }
     }
 
+    /// Adds all records of another set, in their order, as if each had been pushed here; so several threads can prepare the parts
+    /// of one large set. The records that were said not to be one, and the set each was pushed to, come along.
+    ///
+    /// ```
+    /// use crm_sync::dedup::{DedupConfig, Deduper, InPlace, Prepared, Records, Role};
+    ///
+    /// let ann = Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, "ann.keller@firm.com")]);
+    /// let (mut all, mut part) = (Records::new(), Records::new());
+    /// all.push(&ann);
+    /// part.push(&ann);
+    /// all.append(&part);
+    /// assert_eq!(Deduper::new(DedupConfig::default())?.find(&all, &InPlace).groups, [[0, 1]]);
+    /// # Ok::<(), crm_sync::error::Error>(())
+    /// ```
+    pub fn append(&mut self, other: &Self) {
+        let base = self.rows.len() as u32;
+        let words = self.words.add_all(&other.words);
+        let word = |number: u32| words.get(number as usize).copied().unwrap_or(0);
+        while self.tables.len() < KINDS {
+            self.tables.push(Values::default());
+        }
+        let mut moved: Vec<Vec<u32>> = vec![Vec::new(); KINDS];
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.table() == *kind as usize) {
+            let texts = |[a, b, c, d]: Value| [word(a), word(b), word(c), if kind == Kind::Email { d } else { word(d) }];
+            let values: Vec<Value> = other.values(kind).map(|values| values.iter().copied().map(texts).collect()).unwrap_or_default();
+            if let (Some(table), Some(slot)) = (self.tables.get_mut(kind.table()), moved.get_mut(kind.table())) {
+                *slot = table.add_all(&values);
+            }
+        }
+        let value = |kind: Kind, number: u32| moved.get(kind.table()).and_then(|known| known.get(number as usize)).copied().unwrap_or(0);
+        self.rows.reserve(other.rows.len());
+        for from in &other.rows {
+            let mut row = *from;
+            for (kind, slot) in Kind::ALL.into_iter().zip(row.columns.iter_mut()) {
+                *slot = value(kind, *slot);
+            }
+            if let Some(more) = (from.more as usize).checked_sub(1).and_then(|at| other.more.get(at)) {
+                self.more.push(more.iter().map(|(kind, number)| (*kind, value(*kind, *number))).collect());
+                row.more = self.more.len() as u32;
+            }
+            self.rows.push(row);
+        }
+        self.apart.extend(other.apart.iter().map(|(a, b)| (a + base, b + base)));
+    }
+
     /// Adds a record of another set.
     pub(super) fn copy(&mut self, other: &Self, number: u32) -> u32 {
         let from = other.row(number);
@@ -292,10 +337,9 @@ impl Records {
             row.flags |= BLANK;
         }
         let parts = record.last_parts.join(" ");
-        let mut found: Vec<(Kind, u32)> = vec![
-            (Kind::First, self.add(Kind::First, [&record.first, &record.first_key, &record.first_head, ""])),
-            (Kind::Last, self.add(Kind::Last, [&record.last, &record.last_key, "", &parts])),
-        ];
+        let mut found: Vec<(Kind, u32)> = Vec::with_capacity(24);
+        found.push((Kind::First, self.add(Kind::First, [&record.first, &record.first_key, &record.first_head, ""])));
+        found.push((Kind::Last, self.add(Kind::Last, [&record.last, &record.last_key, "", &parts])));
         for email in &record.emails {
             let [canonical, user, domain] = [&email.canonical, &email.user, &email.domain].map(|text| self.words.add(text));
             let flags = if email.is_role { ROLE_INBOX } else { 0 } | if email.is_free { FREE_MAIL } else { 0 };
@@ -350,6 +394,32 @@ impl Records {
 mod tests {
     use super::*;
     use crate::dedup::Role;
+
+    #[test]
+    fn parts_put_together_are_the_set_pushed_one_by_one() {
+        let person = |at: usize| {
+            let (name, mail) = (format!("Ann{} Keller", at % 3), format!("ann{}@firm{}.com", at, at % 2));
+            let more = format!("ann{}@gmail.com", at % 4);
+            Prepared::new(&[(Role::Full, &name), (Role::Email, &mail), (Role::Email, &more), (Role::City, "Ulm")])
+        };
+        let (mut whole, mut parts) = (Records::new(), Records::new());
+        for start in (0..150).step_by(50) {
+            let mut part = Records::new();
+            for at in start..start + 50 {
+                if at % 5 == 0 {
+                    whole.push_other(&person(at));
+                    part.push_other(&person(at));
+                } else {
+                    whole.push(&person(at));
+                    part.push(&person(at));
+                }
+            }
+            part.keep_apart(1, 2);
+            whole.keep_apart(start as u32 + 1, start as u32 + 2);
+            parts.append(&part);
+        }
+        assert_eq!(serde_json::to_string(&parts).unwrap(), serde_json::to_string(&whole).unwrap());
+    }
 
     #[test]
     fn a_record_is_read_back_from_its_row() {

@@ -249,6 +249,9 @@ mod tests {
         let page = found.report(&deduper, &records, &|at| format!("<img src=x{at}>"));
         assert!(page.contains("&lt;img src=x0&gt;") && !page.contains("<img"));
         assert!(page.contains("ann.keller@firm.com") && page.contains("class=\"waterfall\"") && page.contains("id=\"scores\""));
+        // The lines of the histogram stand where the thresholds are: 0.85 is 2.5 bits, of -12 to 12 on 740 points.
+        assert!(page.contains("<line class=\"mark\" x1=\"457.2\" y1=\"12\"") && page.contains(">same from 0.85<"));
+        assert!(page.contains(&format!(">review from {}<", deduper.config().review)));
         assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
         let masked = found.report_masked(&deduper, &records, &|at| at.to_string());
         assert!(!masked.contains("keller") && masked.contains("class=\"waterfall\""));

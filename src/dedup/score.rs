@@ -1,6 +1,7 @@
 //! From evidence to a probability, with its reasons.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,20 +98,15 @@ impl Deduper {
         let (a, b) = (records.row(pair.0), records.row(pair.1));
         let mut reasons = Vec::new();
         let mut best = 0.0_f64;
-        for strategy in &self.config.strategies {
-            if let Some(similarity) = hit(strategy, records, &a, &b, self.config.threshold) {
-                best = best.max(similarity);
-                let text = format!("strategy {} agrees at {similarity:.2}", strategy.name);
-                reasons.push(Reason { rule: strategy.name.clone(), level: "hit".to_owned(), weight: 0.0, text });
-            }
+        for (strategy, similarity) in self.hits(records, &a, &b) {
+            best = best.max(similarity);
+            let text = format!("strategy {} agrees at {similarity:.2}", strategy.name);
+            reasons.push(Reason { rule: strategy.name.clone(), level: "hit".to_owned(), weight: 0.0, text });
         }
         if self.config.scoring == Scoring::Strategies {
             return Match { score: best, reasons };
         }
-        let measure = Measure { records, rarities, table: &self.table };
-        let Some(findings) = measure.run(&a, &b, f32::NEG_INFINITY, memo) else { return Match::default() };
-        let mut evidence: Vec<(Level, f32)> = findings.iter().collect();
-        evidence.sort_by(|x, y| y.1.abs().total_cmp(&x.1.abs()).then(x.0.cmp(&y.0)));
+        let Some((total, evidence)) = self.evidence(records, rarities, (&a, &b), memo) else { return Match::default() };
         let found = evidence.iter().map(|(level, bits)| Reason {
             rule: level.field().to_owned(),
             level: level.as_str().to_owned(),
@@ -125,7 +121,45 @@ impl Deduper {
             text: "odds of two records picked blindly".to_owned(),
         });
         let blank = a.is_blank() || b.is_blank();
-        Match { score: if blank { 0.0 } else { probability(prior + f64::from(findings.total)) }, reasons }
+        Match { score: if blank { 0.0 } else { probability(prior + f64::from(total)) }, reasons }
+    }
+
+    /// The score; the reasons go to `out`.
+    pub(super) fn describe(&self, records: &Records, rarities: &Rarities, pair: (u32, u32), prior: f64, out: &mut String) -> f64 {
+        let (a, b) = (records.row(pair.0), records.row(pair.1));
+        let start = out.len();
+        // Writing into a text does not fail.
+        let evidence = if self.config.scoring == Scoring::Evidence {
+            let Some((total, evidence)) = self.evidence(records, rarities, (&a, &b), &mut Memo::default()) else { return 0.0 };
+            for (level, bits) in evidence {
+                let gap = if out.len() == start { "" } else { "; " };
+                let _ = write!(out, "{gap}{} ({bits:+.1})", level.explanation());
+            }
+            if a.is_blank() || b.is_blank() { 0.0 } else { probability(prior + f64::from(total)) }
+        } else {
+            0.0
+        };
+        let mut best = 0.0_f64;
+        for (strategy, similarity) in self.hits(records, &a, &b) {
+            best = best.max(similarity);
+            let gap = if out.len() == start { "" } else { "; " };
+            let _ = write!(out, "{gap}strategy {} agrees at {similarity:.2} (+0.0)", strategy.name);
+        }
+        if self.config.scoring == Scoring::Evidence { evidence } else { best }
+    }
+
+    fn hits<'a>(&'a self, records: &'a Records, a: &'a Row, b: &'a Row) -> impl Iterator<Item = (&'a Strategy, f64)> {
+        let found = move |strategy: &'a Strategy| Some((strategy, hit(strategy, records, a, b, self.config.threshold)?));
+        self.config.strategies.iter().filter_map(found)
+    }
+
+    /// The sum in bits and what it is made of, the strongest first.
+    fn evidence(&self, records: &Records, rarities: &Rarities, (a, b): (&Row, &Row), memo: &mut Memo) -> Option<(f32, Vec<(Level, f32)>)> {
+        let measure = Measure { records, rarities, table: &self.table };
+        let findings = measure.run(a, b, f32::NEG_INFINITY, memo)?;
+        let mut evidence: Vec<(Level, f32)> = findings.iter().collect();
+        evidence.sort_by(|x, y| y.1.abs().total_cmp(&x.1.abs()).then(x.0.cmp(&y.0)));
+        Some((findings.total, evidence))
     }
 
     /// The score alone, in bits, without the prior; for strategies the bits of the best hit. `None` when it is under `floor`.
@@ -159,12 +193,12 @@ pub(super) fn logit(probability: f64) -> f64 {
 }
 
 fn hit(strategy: &Strategy, records: &Records, a: &Row, b: &Row, threshold: f64) -> Option<f64> {
+    let count = strategy.fields.len().max(1) as f64;
     let mut sum = 0.0;
-    for role in &strategy.fields {
-        let (x, y) = (texts(records, a, *role), texts(records, b, *role));
+    for (role, left) in strategy.fields.iter().zip((0..strategy.fields.len()).rev()) {
         let mut best = 0.0_f64;
-        for p in x.iter().filter(|text| !text.is_empty()) {
-            for q in y.iter().filter(|text| !text.is_empty()) {
+        for p in texts(records, a, *role).filter(|text| !text.is_empty()) {
+            for q in texts(records, b, *role).filter(|text| !text.is_empty()) {
                 let similarity = match strategy.measure {
                     config::Measure::Exact => f64::from(u8::from(p == q)),
                     config::Measure::Fuzzy if p <= q => jaro_winkler(p, q),
@@ -173,35 +207,36 @@ fn hit(strategy: &Strategy, records: &Records, a: &Row, b: &Row, threshold: f64)
                 best = best.max(similarity);
             }
         }
-        if best == 0.0 {
+        sum += best;
+        // Not even full agreement of the rest would do.
+        if best == 0.0 || (sum + left as f64) / count <= threshold {
             return None;
         }
-        sum += best;
     }
-    let mean = sum / strategy.fields.len().max(1) as f64;
+    let mean = sum / count;
     (mean > threshold).then_some(mean)
 }
 
-fn texts<'a>(records: &'a Records, row: &'a Row, role: Role) -> Vec<&'a str> {
-    let all = |kind: Kind, part: usize| records.all(row, kind).map(|value| records.text(kind, value, part)).collect();
-    match role {
-        Role::First => all(Kind::First, 0),
-        Role::Last => all(Kind::Last, 0),
-        Role::Full => vec![records.of(row, Kind::First), records.of(row, Kind::Last)],
-        Role::Email => all(Kind::Email, 0),
-        Role::Phone => all(Kind::Phone, 0),
-        Role::Company => all(Kind::Company, 0),
-        Role::Title => all(Kind::Title, 0),
-        Role::Website => all(Kind::Domain, 0),
-        Role::Street => all(Kind::Street, 0),
-        Role::HouseNumber => all(Kind::Street, 1),
-        Role::City => all(Kind::City, 0),
-        Role::PostalCode => all(Kind::Postal, 0),
-        Role::Region => all(Kind::Region, 0),
-        Role::Country => all(Kind::Country, 0),
-        Role::BirthDate => all(Kind::Birth, 0),
-        Role::Identifier => all(Kind::Identifier, 0),
-        Role::Gender => all(Kind::Gender, 0),
-        Role::Other => all(Kind::Other, 0),
-    }
+fn texts<'a>(records: &'a Records, row: &'a Row, role: Role) -> impl Iterator<Item = &'a str> {
+    let (kind, part) = match role {
+        Role::First | Role::Full => (Kind::First, 0),
+        Role::Last => (Kind::Last, 0),
+        Role::Email => (Kind::Email, 0),
+        Role::Phone => (Kind::Phone, 0),
+        Role::Company => (Kind::Company, 0),
+        Role::Title => (Kind::Title, 0),
+        Role::Website => (Kind::Domain, 0),
+        Role::Street => (Kind::Street, 0),
+        Role::HouseNumber => (Kind::Street, 1),
+        Role::City => (Kind::City, 0),
+        Role::PostalCode => (Kind::Postal, 0),
+        Role::Region => (Kind::Region, 0),
+        Role::Country => (Kind::Country, 0),
+        Role::BirthDate => (Kind::Birth, 0),
+        Role::Identifier => (Kind::Identifier, 0),
+        Role::Gender => (Kind::Gender, 0),
+        Role::Other => (Kind::Other, 0),
+    };
+    let last = (role == Role::Full).then(|| records.of(row, Kind::Last));
+    records.all(row, kind).map(move |value| records.text(kind, value, part)).chain(last)
 }

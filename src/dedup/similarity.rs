@@ -125,6 +125,26 @@ pub fn within_one_edit(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether the optimal string alignment distance is at most 2, without building its table.
+pub(super) fn within_two_edits(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() { few_edits(a.as_bytes(), b.as_bytes(), 2) } else { osa(a, b) <= 2 }
+}
+
+fn few_edits(a: &[u8], b: &[u8], left: usize) -> bool {
+    let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    match (a.get(same..).unwrap_or(&[]), b.get(same..).unwrap_or(&[])) {
+        ([], rest) | (rest, []) => rest.len() <= left,
+        (x, y) if left == 0 || x.len().abs_diff(y.len()) > left => false,
+        (all_x @ [p, x @ ..], all_y @ [q, y @ ..]) => {
+            let swapped = match (x, y) {
+                ([next_p, x @ ..], [next_q, y @ ..]) => p == next_q && q == next_p && few_edits(x, y, left - 1),
+                _ => false,
+            };
+            swapped || few_edits(x, y, left - 1) || few_edits(x, all_y, left - 1) || few_edits(all_x, y, left - 1)
+        }
+    }
+}
+
 fn within_one_letter(a: &str, b: &str) -> bool {
     let prefix: usize = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
     let (a, b) = (a.get(prefix..).unwrap_or(""), b.get(prefix..).unwrap_or(""));
@@ -195,6 +215,12 @@ mod tests {
             prop_assert!((jaro_winkler(&a, &b) - strsim::jaro_winkler(&a, &b)).abs() < 1e-9);
             prop_assert_eq!(osa(&a, &b), strsim::osa_distance(&a, &b));
             prop_assert_eq!(within_one_edit(&a, &b), strsim::osa_distance(&a, &b) <= 1);
+        }
+
+        #[test]
+        fn two_edits_are_those_of_the_table(a in "[a-c]{0,9}", b in "[a-c]{0,9}", c in "[aä東b]{0,5}", d in "[aä東b]{0,5}") {
+            prop_assert_eq!(within_two_edits(&a, &b), strsim::osa_distance(&a, &b) <= 2);
+            prop_assert_eq!(within_two_edits(&c, &d), strsim::osa_distance(&c, &d) <= 2);
         }
 
         #[test]

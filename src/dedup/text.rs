@@ -22,9 +22,15 @@ const LONGEST: usize = 200;
 pub fn fold(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(LONGEST));
     if text.is_ascii() {
+        let mut bytes = out.into_bytes();
         for byte in text.bytes().take(LONGEST) {
-            push(&mut out, char::from(byte));
+            if byte.is_ascii_alphanumeric() {
+                bytes.push(byte.to_ascii_lowercase());
+            } else if !matches!(byte, b'\'' | b'`') && bytes.last().is_some_and(|last| *last != b' ') {
+                bytes.push(b' ');
+            }
         }
+        out = String::from_utf8(bytes).unwrap_or_default();
     } else {
         let repaired = repair(text);
         for c in repaired.as_deref().unwrap_or(text).chars().take(LONGEST).nfkc() {
@@ -89,7 +95,7 @@ fn repair(text: &str) -> Option<String> {
 
 /// Without spaces.
 pub(super) fn squash(folded: &str) -> String {
-    folded.chars().filter(|c| *c != ' ').collect()
+    if folded.as_bytes().contains(&b' ') { folded.chars().filter(|c| *c != ' ').collect() } else { folded.to_owned() }
 }
 
 /// A lossy spelling that is the same for `ö`, `oe` and `o`, and for `å`, `aa` and `a`.
@@ -115,6 +121,11 @@ pub(super) fn loose(folded: &str) -> String {
 pub fn is_placeholder(text: &str) -> bool {
     // The longest of them has thirteen letters; of a longer text only signs can be left out.
     if text.len() > 13 && text.is_ascii() && text.bytes().filter(u8::is_ascii_alphanumeric).nth(13).is_some() {
+        return false;
+    }
+    // They begin with one of these letters.
+    let first = || text.bytes().find(u8::is_ascii_alphanumeric);
+    if text.is_ascii() && first().is_some_and(|first| !matches!(first.to_ascii_lowercase(), b'n' | b'u' | b't' | b'x')) {
         return false;
     }
     matches!(

@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::records::Records;
 use super::score::{Deduper, prior, probability};
 use super::weights::Weights;
-use super::workers::{Workers, collect};
+use super::workers::{InPlace, Workers, collect};
 use crate::error::{Error, Result};
 
 /// Pairs that are learned from, at most; of more a fixed share is taken by a hash of the pair.
@@ -120,7 +120,7 @@ impl Deduper {
     /// The outcome does not depend on `workers`, and hardly on the order of the records: the strangers compared are drawn by position. What the records do not show keeps its weight.
     /// A few hundred records are enough to be of use; with less, little moves.
     pub fn train(&self, records: &Records, workers: &dyn Workers) -> Training {
-        let rarities = Rarities::count(records);
+        let rarities = Rarities::count(records, workers);
         let plan = Plan::new(records, self.config().max_block, workers);
         self.train_on(records, &rarities, &plan, workers)
     }
@@ -143,7 +143,7 @@ impl Deduper {
     }
 
     fn train_and_search(&self, records: &Records, workers: &dyn Workers, across: bool) -> Result<(Self, Duplicates)> {
-        let rarities = Rarities::count(records);
+        let rarities = Rarities::count(records, workers);
         let plan = Plan::new(records, self.config().max_block, workers);
         let trained = self.with_weights(self.train_on(records, &rarities, &plan, workers).weights)?;
         let found = trained.search(records, rarities, plan, workers, (across, records.apart()));
@@ -158,7 +158,7 @@ impl Deduper {
         } else {
             let counts = collect(workers, plan.pieces(), &|piece| {
                 let mut count = 0_u64;
-                plan.visit(piece, records, |_, _| true, |_, _| count += 1);
+                plan.visit(piece, records, (|_, _| true, |_| 0), |_, _| count += 1);
                 count
             });
             counts.iter().sum()
@@ -168,7 +168,7 @@ impl Deduper {
             let mut memo = Memo::roomy();
             let mut patterns = Vec::new();
             let wanted = |a: u32, b: u32| every == 1 || mix(u64::from(a) << 32 | u64::from(b)).is_multiple_of(every);
-            plan.visit(piece, records, wanted, |a, b| patterns.extend(self.pattern(records, rarities, (a, b), &mut memo)));
+            plan.visit(piece, records, (wanted, |_: &[u32]| 0), |a, b| patterns.extend(self.pattern(records, rarities, (a, b), &mut memo)));
             patterns
         });
         let mut patterns: Vec<Pattern> = found.into_iter().flatten().collect();
@@ -218,7 +218,7 @@ impl Deduper {
         if let Some((a, b)) = same.iter().chain(different).find(|pair| !known(pair)) {
             return Err(Error::config(format!("deduplication: the labelled pair {a}, {b} names a record that is not in the set")));
         }
-        let rarities = Rarities::count(records);
+        let rarities = Rarities::count(records, &InPlace);
         let mut memo = Memo::roomy();
         let mut sums = [Tally::new(), Tally::new(), Tally::new()];
         let mut strangers = self.strangers(records, &rarities);

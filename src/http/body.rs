@@ -32,6 +32,11 @@ impl Body {
     /// # Errors
     /// [`HttpErrorKind::TooLarge`] past the limit (the rest is not read), or what the stream says.
     pub async fn bytes(self, limit: usize) -> Result<Bytes, HttpError> {
+        self.bytes_of(limit, 0).await
+    }
+
+    /// As [`Body::bytes`], of a body that is said to have `expected` bytes: so much room is made at once, 4 MiB at most.
+    pub(crate) async fn bytes_of(self, limit: usize, expected: usize) -> Result<Bytes, HttpError> {
         let too_large = || HttpError::new(HttpErrorKind::TooLarge, format!("the answer is longer than {limit} bytes"));
         match self.0 {
             Inner::Whole(bytes) if bytes.len() <= limit => Ok(bytes),
@@ -41,7 +46,8 @@ impl Body {
                 let Some(second) = stream.next().await.transpose()? else {
                     return if first.len() <= limit { Ok(first) } else { Err(too_large()) };
                 };
-                let mut whole = BytesMut::from(first.as_ref());
+                let mut whole = BytesMut::with_capacity(expected.min(limit).min(4 << 20).max(first.len() + second.len()));
+                whole.extend_from_slice(&first);
                 whole.extend_from_slice(&second);
                 while whole.len() <= limit {
                     match stream.next().await.transpose()? {

@@ -20,7 +20,7 @@ use crate::hubspot::batch::Input;
 use crate::hubspot::client::{HubSpot, in_the_way};
 use crate::hubspot::dialect::plain;
 use crate::hubspot::entity::{COMPANIES, CONTACTS, is};
-use crate::hubspot::record::HubSpotRecord;
+use crate::hubspot::record::{HubSpotRecord, marks};
 use crate::hubspot::search::ID;
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId, Version};
 use crate::query::{Page, Query};
@@ -78,12 +78,12 @@ impl CrmAdapter for HubSpot {
 
     async fn create(&self, entity: &Entity, fields: &Fields, options: &WriteOptions) -> Result<Written> {
         no_switches(options)?;
-        Ok(written(HubSpot::create(self, entity, fields).await?, Some(true)))
+        Ok(written(self.create_as(entity, fields, None, marks).await?, Some(true)))
     }
 
     async fn update(&self, entity: &Entity, id: &RecordId, fields: &Fields, options: &WriteOptions) -> Result<Written> {
         no_switches(options)?;
-        Ok(written(HubSpot::update(self, entity, None, id.as_str(), fields).await?, Some(false)))
+        Ok(written(self.update_as(entity, None, id.as_str(), fields, marks).await?, Some(false)))
     }
 
     async fn delete(&self, entity: &Entity, id: &RecordId, options: &WriteOptions) -> Result<()> {

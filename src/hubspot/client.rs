@@ -272,9 +272,20 @@ impl HubSpot {
     }
 
     pub(super) async fn create_with(&self, entity: &Entity, fields: &Fields, associations: Option<Vec<Value>>) -> Result<HubSpotRecord> {
+        self.create_as(entity, fields, associations, Answer::json).await
+    }
+
+    /// Makes a record; `read` takes out of the answer what is wanted.
+    pub(super) async fn create_as(
+        &self,
+        entity: &Entity,
+        fields: &Fields,
+        associations: Option<Vec<Value>>,
+        read: fn(&Answer) -> Result<HubSpotRecord>,
+    ) -> Result<HubSpotRecord> {
         let body = RowBody { properties: Texts::new(fields)?, associations };
         let call = Call::post("create", self.objects(entity)).json(&body)?;
-        let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
+        let row = self.send(&call).await.and_then(|answer| read(&answer)).map_err(|error| error.on(entity))?;
         self.mark(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }
@@ -284,13 +295,25 @@ impl HubSpot {
     /// # Errors
     /// See [`HubSpot`].
     pub async fn update(&self, entity: &Entity, property: Option<&str>, id: &str, fields: &Fields) -> Result<HubSpotRecord> {
+        self.update_as(entity, property, id, fields, Answer::json).await
+    }
+
+    /// Changes a record; `read` takes out of the answer what is wanted.
+    pub(super) async fn update_as(
+        &self,
+        entity: &Entity,
+        property: Option<&str>,
+        id: &str,
+        fields: &Fields,
+        read: fn(&Answer) -> Result<HubSpotRecord>,
+    ) -> Result<HubSpotRecord> {
         let mut path = self.row_path(entity, id)?;
         if let Some(property) = property {
             path = format!("{path}?idProperty={}", segment(property));
         }
         let body = RowBody { properties: Texts::new(fields)?, associations: None };
         let call = Call::patch("update", path).json(&body)?;
-        let row: HubSpotRecord = self.send(&call).await.and_then(|answer| answer.json()).map_err(|error| error.on(entity))?;
+        let row = self.send(&call).await.and_then(|answer| read(&answer)).map_err(|error| error.on(entity))?;
         self.mark(entity, &[(&row.id, fields)]).await;
         Ok(row)
     }

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::hubspot::entity::canonical;
 use crate::hubspot::values::encode;
 use crate::model::{Change, ChangeKind, Entity, Fields};
+use crate::observe::{Event, Ignore, Observer};
 use crate::store::{Batch, Family, Key, Store};
 use crate::webhook::signature::hex;
 
@@ -41,6 +42,7 @@ pub struct OwnWrites {
     most: usize,
     marks: Mutex<Marks>,
     kept: Option<(Arc<dyn Store>, String)>,
+    observer: Arc<dyn Observer>,
 }
 
 impl fmt::Debug for OwnWrites {
@@ -58,7 +60,22 @@ impl Default for OwnWrites {
 impl OwnWrites {
     /// Marks that live for `window`, and of which the newest `most` are kept. Default: ten minutes and 100,000 values.
     pub fn new(window: Duration, most: usize) -> Self {
-        Self { window, most: most.max(1), marks: Mutex::default(), kept: None }
+        Self { window, most: most.max(1), marks: Mutex::default(), kept: None, observer: Arc::new(Ignore) }
+    }
+
+    /// Who hears of [`Event::Echo`].
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    fn tell(&self, change: &Change, before: usize) {
+        let fields = before.saturating_sub(change.fields.len());
+        if fields > 0 {
+            let whole = change.fields.is_empty();
+            self.observer.on(&Event::Echo { entity: &change.entity, record: &change.id, fields, whole });
+        }
     }
 
     /// Keeps the marks of `connection` in `store` too, as hashes and no longer than the window: they survive a restart, and what
@@ -119,7 +136,9 @@ impl OwnWrites {
             if !may_be_echo(change) {
                 return true;
             }
+            let before = change.fields.len();
             change.fields.retain(|_, _| !known.next().unwrap_or(false));
+            self.tell(change, before);
             !change.fields.is_empty()
         });
         Ok(left)
@@ -161,7 +180,9 @@ impl OwnWrites {
             return Some(change);
         }
         let (entity, id) = (change.entity.clone(), change.id.clone());
+        let before = change.fields.len();
         change.fields.retain(|name, value| !self.knows(mark(&entity, id.as_str(), name, value), now));
+        self.tell(&change, before);
         (!change.fields.is_empty()).then_some(change)
     }
 }
@@ -205,6 +226,7 @@ fn mark(entity: &Entity, id: &str, name: &str, value: &Value) -> Mark {
 mod tests {
     use super::*;
     use crate::model::RecordId;
+    use crate::observe::Counts;
     use serde_json::json;
 
     fn change(entity: &str, fields: Value) -> Change {
@@ -219,10 +241,14 @@ mod tests {
         let now: Timestamp = "2026-11-24T09:00:00Z".parse().unwrap();
         let contacts = Entity::from_static("contacts");
         own.wrote(&contacts, "7", &Fields::from_value(json!({"email": "A@b.test", "score": 5.0, "phone": null})).unwrap(), now);
+        let counts = Counts::new();
+        let own = own.observer(counts.clone());
         assert!(own.without_echoes(change("0-1", json!({"email": "a@b.test", "score": "5", "phone": ""})), now).is_none());
         let kept = own.without_echoes(change("contacts", json!({"score": "5", "city": "Oslo"})), now).unwrap();
         assert_eq!(kept.fields, Fields::from_value(json!({"city": "Oslo"})).unwrap());
         assert!(own.without_echoes(change("contacts", json!({"score": "6"})), now).is_some());
+        // One whole, one in part; other values and other records are no echoes.
+        assert_eq!(counts.tally().echoes, 2);
         assert!(own.without_echoes(change("companies", json!({"score": "5"})), now).is_some());
         let later = now + Duration::from_secs(601);
         assert!(own.without_echoes(change("contacts", json!({"score": "5"})), later).is_some());

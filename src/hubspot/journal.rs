@@ -166,6 +166,7 @@ pub struct HubSpotJournal {
     transport: Arc<dyn HttpTransport>,
     pub(super) config: Arc<HubSpotConfig>,
     limiter: HubSpotLimiter,
+    pub(super) host: Host,
     /// The account whose region's journal is read, instead of the whole one.
     local: Option<u64>,
 }
@@ -187,7 +188,7 @@ impl HubSpotJournal {
             Ok(Client::new(Arc::clone(&transport), tokens, HubSpotDialect::new(host.clone()), Some(config.base()?)).pinned(true))
         };
         let (rest, snapshots) = (client(SCOPES, "hubspot-journal")?, client(SNAPSHOT_SCOPES, "hubspot-snapshots")?);
-        Ok(Self { rest, snapshots, transport, config: Arc::new(config), limiter: HubSpotLimiter::new(host), local: None })
+        Ok(Self { rest, snapshots, transport, config: Arc::new(config), limiter: HubSpotLimiter::new(host.clone()), host, local: None })
     }
 
     /// Reads the journal of one region alone: that of the account `portal`, which has the app installed. Its offsets are its own.

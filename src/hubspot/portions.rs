@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::hubspot::dialect::plain;
-use crate::hubspot::search::MAX_BODY;
 use crate::model::Fields;
 use crate::query::{Criteria, Query};
 
+/// Characters of one request.
+pub(super) const MAX_BODY: usize = 3_000;
 /// What a request holds beside names and values.
 const FRAME: usize = 450;
 /// Characters a portion has at least.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::hubspot::dialect::{Complaint, plain};
 use crate::model::{Entity, Fields, FieldsSeed, Projection, Record, RecordId, ShapeCache, Version, parse_datetime};
+use crate::rest::Answer;
 
 /// A CRM object.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -154,6 +155,22 @@ impl<'de> Deserialize<'de> for Listing {
         }
         deserializer.deserialize_map(Listed)
     }
+}
+
+/// A record without its properties: what is told of a write, where nobody looks at the rest.
+pub(super) fn marks(answer: &Answer) -> Result<HubSpotRecord> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Marks {
+        #[serde(default)]
+        id: String,
+        #[serde(default)]
+        new: Option<bool>,
+        #[serde(default)]
+        updated_at: Option<String>,
+    }
+    let Marks { id, new, updated_at } = answer.json()?;
+    Ok(HubSpotRecord { id, new, updated_at, ..HubSpotRecord::default() })
 }
 
 struct Rows<'a>(&'a mut ShapeCache);

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::hubspot::client::HubSpot;
 use crate::hubspot::entity::{created_property, defaults, modified_property};
 use crate::hubspot::filter::{Filter, Group, lower, within_limits};
-use crate::hubspot::portions::Portions;
+use crate::hubspot::portions::{MAX_BODY, Portions};
 use crate::hubspot::record::{HubSpotRecord, Listing, Paging, projection};
 use crate::model::{Entity, Record};
 use crate::query::{Criteria, Cursor, Page, Query};
@@ -17,8 +17,6 @@ use crate::rest::Call;
 const PAGE: u64 = 200;
 /// Results of one search.
 const CEILING: u64 = 10_000;
-/// Characters of one request.
-pub(super) const MAX_BODY: usize = 3_000;
 pub(super) const ID: &str = "hs_object_id";
 
 /// Where a search stands; the text of its cursor.

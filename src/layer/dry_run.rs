@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::adapter::{
-    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, JobTerms, JobTicket, Quota, WriteOptions, Written,
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, JobTerms, JobTicket, Price, Quota, WriteOptions,
+    Written,
 };
 use crate::error::{Error, Result};
 use crate::model::{Change, Entity, EntitySchema, ExternalKey, Fields, Record, RecordId};
@@ -132,6 +133,10 @@ impl<A: CrmAdapter> CrmAdapter for DryRun<A> {
 
     async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
         self.inner.describe(entity).await
+    }
+
+    fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+        self.inner.call_price(entity, operation)
     }
 
     async fn quota(&self) -> Result<Option<Quota>> {

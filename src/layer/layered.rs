@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use crate::adapter::{
-    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, JobTerms, JobTicket, Quota, WriteOptions, Written,
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, JobTerms, JobTicket, Price, Quota, WriteOptions,
+    Written,
 };
 use crate::error::Result;
 use crate::layer::api::{Call, Middleware};
@@ -122,6 +123,10 @@ impl<A: CrmAdapter, M: Middleware> CrmAdapter for Layered<A, M> {
 
     async fn describe(&self, entity: &Entity) -> Result<EntitySchema> {
         self.middleware.around(self.call("describe", Some(entity)), || self.inner.describe(entity)).await
+    }
+
+    fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+        self.inner.call_price(entity, operation)
     }
 
     async fn quota(&self) -> Result<Option<Quota>> {

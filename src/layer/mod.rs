@@ -39,6 +39,8 @@ mod observe;
 mod rate_limit;
 mod retry;
 mod shared_budget;
+#[cfg(feature = "tracing")]
+mod spans;
 
 pub use api::{Call, Middleware};
 pub use breaker::Breaker;
@@ -49,3 +51,5 @@ pub use observe::Observe;
 pub use rate_limit::RateLimit;
 pub use retry::Retry;
 pub use shared_budget::SharedBudget;
+#[cfg(feature = "tracing")]
+pub use spans::{Spans, TracedQueue};

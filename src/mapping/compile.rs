@@ -12,6 +12,7 @@ use crate::mapping::encode::{Encoder, Pattern, Profile};
 use crate::mapping::field::{Blank, Direction, FieldConfig, OnNull, Transform};
 use crate::mapping::formula::{Formula, parse_zone};
 use crate::mapping::inbound::component_key;
+use crate::mapping::outbound::mark_moves;
 use crate::mapping::path::Path;
 use crate::mapping::picklist::Picklist;
 use crate::mapping::plan::{Mapping, Plan, Ready, Rule, Slot, Target};
@@ -45,6 +46,7 @@ impl Mapping {
         let inbound_shape = Shape::new(inbound);
         let shape = Shape::new(targets.iter().map(|target| target.name.as_str()));
         let mut layout = Layout::default();
+        mark_moves(&mut plans);
         for plan in &mut plans {
             plan.prepare(&mut layout);
         }
@@ -129,6 +131,7 @@ impl<'a> Compiler<'a> {
             when: None,
             on_error: field.on_error,
             ready: Ready::default(),
+            moves: false,
         };
         if let Some(zone) = &field.zone
             && parse_zone(zone).is_none()

@@ -1,6 +1,7 @@
 //! Host to CRM.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -67,7 +68,8 @@ pub(crate) fn formula_code(error: &FormulaError) -> &'static str {
 }
 
 pub(crate) fn is_blank(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.trim().is_empty())
+    // Most texts begin with a letter or a digit, and are not looked at further.
+    value.as_str().is_some_and(|text| !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty())
 }
 
 /// A name in two at its first or last blank; one word is the second part (a last name).
@@ -91,12 +93,58 @@ impl Mapping {
                 sending.plan(plan, source);
             }
         }
-        sending.dependent();
-        if !sending.problems.is_empty() {
-            return Err(MappingError::new(sending.problems, !sending.fatal));
+        sending.sent()
+    }
+
+    /// As [`Mapping::send`]. A value that nothing else reads moves over, and is not copied.
+    pub(crate) fn send_whole(&self, mut source: Fields, mode: Mode, now: Option<Timestamp>) -> Result<Mapped, MappingError> {
+        let mut sending = Sending::new(self, mode, now);
+        for plan in &self.plans {
+            match plan.slots.first() {
+                _ if plan.direction == Direction::In => {}
+                Some(slot) if plan.moves => {
+                    if plan.when.as_ref().is_none_or(|when| sending.holds(plan, when, &source)) {
+                        let value = plan.path.take(&mut source);
+                        sending.fill(plan, slot, value.map(Cow::Owned));
+                    }
+                }
+                _ => sending.plan(plan, &source),
+            }
         }
-        let fields = Fields::from_values(Arc::clone(&self.shape), sending.values);
-        Ok(Mapped { fields, lookups: sending.lookups, warnings: sending.warnings })
+        sending.sent()
+    }
+}
+
+/// Marks the plans whose value no later one reads.
+pub(crate) fn mark_moves(plans: &mut [Plan]) {
+    let mut read: HashSet<String> = HashSet::new();
+    for plan in plans.iter_mut().rev().filter(|plan| plan.direction != Direction::In) {
+        let simple = matches!(plan.rule, Rule::Direct) && plan.path.is_plain() && plan.slots.len() == 1;
+        plan.moves = simple && !read.contains(&plan.path.root);
+        let programs = plan.when.iter().chain(match &plan.rule {
+            Rule::Computed(program) => Some(&**program),
+            _ => None,
+        });
+        let named = programs.flat_map(|program| &program.sources).filter_map(|source| match source {
+            NameSource::Record(path) => Some(path),
+            NameSource::Target(_) => None,
+        });
+        let joined: &[Path] = if let Rule::Join(paths, ..) = &plan.rule { paths } else { &[] };
+        for path in named.chain(joined).chain([&plan.path]) {
+            read.insert(path.root.clone());
+            read.extend(path.whole().map(ToOwned::to_owned));
+        }
+    }
+}
+
+impl Sending<'_> {
+    fn sent(mut self) -> Result<Mapped, MappingError> {
+        self.dependent();
+        if !self.problems.is_empty() {
+            return Err(MappingError::new(self.problems, !self.fatal));
+        }
+        let fields = Fields::from_values(Arc::clone(&self.mapping.shape), self.values);
+        Ok(Mapped { fields, lookups: self.lookups, warnings: self.warnings })
     }
 }
 
@@ -316,25 +364,27 @@ impl<'a> Sending<'a> {
     }
 
     fn write(&mut self, plan: &Plan, slot: &Slot, value: Value, note: Option<Note>) {
-        let writable = self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
-            Mode::Create => target.creatable,
-            Mode::Update => target.updatable,
-        });
-        if !writable {
+        if !self.writable(slot) {
             self.warn(plan, slot, "not_writable", "the CRM does not let this field be set by this kind of write; it was left out");
             return;
         }
         if let Some(Note { code, reason }) = note {
             self.warn(plan, slot, code, reason);
         }
-        self.put(slot, Some(value));
+        if let Some(place) = self.values.get_mut(slot.target) {
+            *place = Some(value);
+        }
+    }
+
+    fn writable(&self, slot: &Slot) -> bool {
+        self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
+            Mode::Create => target.creatable,
+            Mode::Update => target.updatable,
+        })
     }
 
     fn put(&mut self, slot: &Slot, value: Option<Value>) {
-        let writable = self.mapping.targets.get(slot.target).is_none_or(|target| match self.mode {
-            Mode::Create => target.creatable,
-            Mode::Update => target.updatable,
-        });
+        let writable = self.writable(slot);
         if let Some(place) = self.values.get_mut(slot.target)
             && writable
         {
@@ -366,4 +416,43 @@ fn join(paths: &[Path], separator: &str, source: &impl Source) -> Option<Value> 
     }
     let texts: Vec<String> = parts.iter().flatten().filter(|part| !is_blank(part)).filter_map(|part| picklist::key(part)).collect();
     Some(if texts.is_empty() { Value::Null } else { Value::String(texts.join(separator)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::config::MappingSet;
+
+    #[test]
+    fn a_record_given_away_becomes_what_a_lent_one_does() {
+        let text = json!({"crm": {"Lead": {
+            "email": "Email",
+            "company": "Company",
+            "name": {"field": "Name", "when": "company = 'x'"},
+            "shout": {"field": "Shout__c", "formula": "UPPER(company)"},
+            "both": {"type": "join", "from": ["email", "name"], "separator": " ", "field": "Both__c"},
+            "utm.source": "Source__c",
+            "utm": "Utm__c",
+            "missing": {"field": "Missing__c", "default": "none"},
+        }}});
+        let set = MappingSet::from_json(&text.to_string(), "m.json").unwrap_or_else(|problems| panic!("{problems}"));
+        let mapping = Mapping::compile(set.iter().next().unwrap(), None).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(mapping.plans.iter().any(|plan| plan.moves) && mapping.plans.iter().any(|plan| !plan.moves));
+        for record in [
+            json!({"email": "a@b.c", "company": "x", "name": "n", "utm": {"source": "s"}, "utm.source": "t"}),
+            json!({"email": " ", "company": null, "name": "n", "utm": {"source": null}}),
+            json!({"company": ["x"], "utm": 7}),
+            json!({}),
+        ] {
+            let record = Fields::from_value(record).unwrap();
+            for mode in [Mode::Create, Mode::Update] {
+                let lent = mapping.outbound(&record, mode);
+                assert_eq!(format!("{:?}", mapping.outbound_from(record.clone(), mode)), format!("{lent:?}"));
+                let values = |mapped: Result<Mapped, _>| mapped.map(|mapped| mapped.fields.to_value()).ok();
+                assert_eq!(values(mapping.outbound_from(record.clone(), mode)), values(lent));
+            }
+        }
+    }
 }

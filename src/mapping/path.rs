@@ -141,6 +141,11 @@ impl Path {
         walk(fields.get(&self.root)?, &self.steps)
     }
 
+    /// Takes the value out of the record. Only for paths that are [plain](Self::is_plain).
+    pub(crate) fn take(&self, fields: &mut Fields) -> Option<Value> {
+        self.hint.take(fields, &self.root)
+    }
+
     /// Sets the value, making objects on the way. Only for paths that are [writable](Self::is_writable).
     pub(crate) fn set(&self, fields: &mut Fields, value: Value) {
         let Some((last, before)) = self.steps.split_last() else {

@@ -77,6 +77,8 @@ pub(crate) struct Plan {
     pub(crate) when: Option<Program>,
     pub(crate) on_error: OnError,
     pub(crate) ready: Ready,
+    /// True if the host's value is this plan's alone from here on, so that it need not be copied.
+    pub(crate) moves: bool,
 }
 
 /// Encoded values that no record changes, as JSON.
@@ -206,6 +208,23 @@ impl Mapping {
     /// As there.
     pub fn outbound_at(&self, source: &Fields, mode: Mode, now: Timestamp) -> Result<Mapped, MappingError> {
         self.send(source, mode, Some(now))
+    }
+
+    /// [`outbound`](Self::outbound) of a record that is not needed any more: what the mapping leaves as it is moves over without
+    /// a copy.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn outbound_from(&self, source: Fields, mode: Mode) -> Result<Mapped, MappingError> {
+        self.send_whole(source, mode, None)
+    }
+
+    /// [`outbound_from`](Self::outbound_from) with the time that formulas see.
+    ///
+    /// # Errors
+    /// As [`outbound`](Self::outbound).
+    pub fn outbound_from_at(&self, source: Fields, mode: Mode, now: Timestamp) -> Result<Mapped, MappingError> {
+        self.send_whole(source, mode, Some(now))
     }
 
     /// The host's record for one of the CRM's.

@@ -33,7 +33,8 @@ pub enum ChangeKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Origin {
-    /// The client id the writer announced (Salesforce: `Sforce-Call-Options: client=`).
+    /// The client id the writer announced (Salesforce: `Sforce-Call-Options: client=`), or the door it came
+    /// through (Pipedrive: `api`, which is every client of the API, or `app`).
     pub client: Option<String>,
     /// The CRM user.
     pub user: Option<String>,

@@ -158,6 +158,11 @@ impl Fields {
         self.set(position, Some(value.into()))
     }
 
+    /// Takes out what stands at a position of the shape.
+    pub(crate) fn take(&mut self, position: usize) -> Option<Value> {
+        self.values.get_mut(position)?.take()
+    }
+
     /// Removes `name`; returns what was there.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         let position = self.shape.position(name)?;

@@ -13,14 +13,23 @@ pub(crate) struct Hint(AtomicU32);
 impl Hint {
     /// As [`Fields::get`].
     pub(crate) fn get<'f>(&self, fields: &'f Fields, name: &str) -> Option<&'f Value> {
+        fields.at(self.position(fields, name)?)
+    }
+
+    /// As [`Fields::remove`].
+    pub(crate) fn take(&self, fields: &mut Fields, name: &str) -> Option<Value> {
+        fields.take(self.position(fields, name)?)
+    }
+
+    fn position(&self, fields: &Fields, name: &str) -> Option<usize> {
         let shape = fields.shape();
         let remembered = self.0.load(Ordering::Relaxed) as usize;
         if shape.is_at(remembered, name) {
-            return fields.at(remembered);
+            return Some(remembered);
         }
         let position = shape.position(name)?;
         self.0.store(u32::try_from(position).unwrap_or(u32::MAX), Ordering::Relaxed);
-        fields.at(position)
+        Some(position)
     }
 }
 

@@ -78,6 +78,17 @@ pub enum Event<'a> {
         /// The counterparts, best first.
         candidates: &'a [RecordId],
     },
+    /// A change came back that was our own write; it, or its fields that were, are dropped.
+    Echo {
+        /// The kind of record.
+        entity: &'a Entity,
+        /// The record's id in the CRM.
+        record: &'a RecordId,
+        /// How many fields were our own.
+        fields: usize,
+        /// True if nothing else was in the change.
+        whole: bool,
+    },
     /// A call is about to be tried again.
     Retry {
         /// The adapter's name.
@@ -143,6 +154,7 @@ impl Event<'_> {
             Self::Conflict { .. } => "conflict",
             Self::Duplicate { .. } => "duplicate",
             Self::Frozen { .. } => "frozen",
+            Self::Echo { .. } => "echo",
             Self::Retry { .. } => "retry",
             Self::Synced { .. } => "synced",
             Self::Throttle { .. } => "throttle",
@@ -158,6 +170,7 @@ impl Event<'_> {
             | Self::Conflict { entity, .. }
             | Self::Duplicate { entity, .. }
             | Self::Frozen { entity, .. }
+            | Self::Echo { entity, .. }
             | Self::Synced { entity, .. } => Some(entity),
             Self::Call { entity, .. } | Self::Retry { entity, .. } | Self::Throttle { entity, .. } => *entity,
             Self::Breaker { .. } | Self::Token { .. } | Self::Webhook { .. } => None,

@@ -26,6 +26,7 @@ struct Inner {
     conflicts: AtomicU64,
     duplicates: AtomicU64,
     ambiguous: AtomicU64,
+    echoes: AtomicU64,
     webhooks: AtomicU64,
     refused_webhooks: AtomicU64,
     breaker_opened: AtomicU64,
@@ -62,6 +63,8 @@ pub struct Tally {
     pub duplicates: u64,
     /// Writes of unknown outcome.
     pub ambiguous: u64,
+    /// Changes that were, as a whole or in part, our own writes.
+    pub echoes: u64,
     /// Webhooks that arrived.
     pub webhooks: u64,
     /// Those of them that were refused.
@@ -112,6 +115,7 @@ impl Counts {
             conflicts: read(&inner.conflicts),
             duplicates: read(&inner.duplicates),
             ambiguous: read(&inner.ambiguous),
+            echoes: read(&inner.echoes),
             webhooks: read(&inner.webhooks),
             refused_webhooks: read(&inner.refused_webhooks),
             breaker_opened: read(&inner.breaker_opened),
@@ -148,6 +152,7 @@ impl Observer for Counts {
             Event::Duplicate { .. } => add(&inner.duplicates, 1),
             // Whoever wants to know how many there are asks the sync.
             Event::Frozen { .. } => {}
+            Event::Echo { .. } => add(&inner.echoes, 1),
             Event::Retry { wait, .. } => {
                 add(&inner.retries, 1);
                 waited(wait);

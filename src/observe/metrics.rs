@@ -11,6 +11,7 @@ use crate::observe::api::{BreakerStep, Event, Observer, Outcome, TokenStep, Webh
 /// | `crm_rate_limits` | counter | `entity` |
 /// | `crm_sync.operation.duration` | histogram, seconds | `adapter`, `entity`, `operation`, `error.type` |
 /// | `crm_sync.records` | counter | `adapter`, `entity`, `operation` |
+/// | `crm_sync.echo.dropped` | counter, fields | `entity` |
 /// | `crm_sync.noop.skipped` | counter | `entity` |
 /// | `crm_sync.ambiguous`, `crm_sync.conflicts`, `crm_sync.duplicates` | counter | `entity` |
 /// | `crm_sync.retries` | counter | `adapter`, `operation` |
@@ -61,6 +62,7 @@ impl Observer for MetricsObserver {
             Event::Conflict { .. } => ::metrics::counter!("crm_sync.conflicts", "entity" => entity).increment(1),
             Event::Duplicate { .. } => ::metrics::counter!("crm_sync.duplicates", "entity" => entity).increment(1),
             Event::Frozen { .. } => ::metrics::counter!("crm_sync.frozen", "entity" => entity).increment(1),
+            Event::Echo { fields, .. } => ::metrics::counter!("crm_sync.echo.dropped", "entity" => entity).increment(*fields as u64),
             Event::Retry { adapter, operation, error, .. } => {
                 ::metrics::counter!("crm_sync.retries", "adapter" => (*adapter).to_owned(), "operation" => *operation).increment(1);
                 if error.kind() == crate::error::ErrorKind::RateLimited {

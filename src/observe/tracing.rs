@@ -47,6 +47,9 @@ impl Observer for TracingObserver {
             Event::Frozen { fields, .. } => {
                 ::tracing::warn!(target: "crm_sync", event = name, entity, fields = fields.len(), "a record went back and forth and is frozen");
             }
+            Event::Echo { fields, whole, .. } => {
+                ::tracing::debug!(target: "crm_sync", event = name, entity, fields, whole, "our own write came back");
+            }
             Event::Retry { adapter, operation, attempt, wait, error, .. } => ::tracing::debug!(
                 target: "crm_sync",
                 event = name,

@@ -5,8 +5,9 @@
 //!
 //! Cost in HTTP requests: one per call, with these exceptions. A name that is not built in reads the account's description (a
 //! page of 500 fields, once in a while). A search for values costs a search and a read by id for each value, one value a page.
-//! An update with a version reads the record first: between the two somebody else may write. `bulk` is one request for each
-//! operation, a few at once.
+//! An update with a version reads the record first: between the two somebody else may write. A label by name reads the labels,
+//! once in a while. `bulk` is one request for each operation, a few at once. Each request waits for its turn under the burst
+//! limits, which are those of the token and not of an operation ([`pace`](crate::pipedrive::PipedriveConfig::pace)).
 
 use std::collections::HashMap;
 
@@ -15,13 +16,14 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::adapter::{
-    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Quota, QuotaWindow, WriteOptions, Written,
+    Association, BulkOp, BulkOutcome, Capabilities, ChangeFeed, CrmAdapter, Identity, Price, Quota, QuotaWindow, WriteOptions, Written,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Entity, EntitySchema, Fields, Record, RecordId, Version};
 use crate::pipedrive::client::{Pipedrive, row_id};
+use crate::pipedrive::envelope::marks;
 use crate::pipedrive::record::record;
-use crate::pipedrive::resource::Kind;
+use crate::pipedrive::resource::{Kind, Op};
 use crate::query::{Page, Query};
 
 #[async_trait]
@@ -53,7 +55,7 @@ impl CrmAdapter for Pipedrive {
         no_options(options).map_err(|error| error.during("create").on(entity))?;
         let marked = self.with_operation(kind, fields, options.idempotency_key.as_deref()).await;
         let marked = marked.map_err(|error| error.during("create").on(entity))?;
-        let row = self.create_row(kind, marked.as_ref().unwrap_or(fields)).await?;
+        let row = self.create_as(kind, marked.as_ref().unwrap_or(fields), marks).await?;
         let id = row_id(&row).ok_or_else(|| Error::decode("pipedrive made the record and did not say its id").ambiguous())?;
         let mut written = Written::new(id).created(true);
         written.version = version(&row);
@@ -75,7 +77,7 @@ impl CrmAdapter for Pipedrive {
                 return Err(named(Error::new(ErrorKind::Conflict, "somebody changed the record since it was read")));
             }
         }
-        written.version = self.update_row(kind, id, fields).await?.as_ref().and_then(version);
+        written.version = self.update_as(kind, id, fields, marks).await?.as_ref().and_then(version);
         Ok(written)
     }
 
@@ -145,6 +147,17 @@ impl CrmAdapter for Pipedrive {
         let mut schema = self.entity_schema(kind).await.map_err(|error| error.during("describe").on(entity))?;
         schema.entity = entity.clone();
         Ok(schema)
+    }
+
+    /// Tokens of the daily budget, by the published prices.
+    fn call_price(&self, entity: &Entity, operation: &str) -> Option<Price> {
+        let op = match operation {
+            "create" => Op::Create,
+            "delete" => Op::Delete,
+            "update" => Op::Update,
+            _ => return None,
+        };
+        Some(Price::new(Kind::of(entity).ok()?.price(op).into(), "tokens"))
     }
 
     /// The day's tokens: by the newest answer's headers, else by the configured plan and seats and what this client has spent.

@@ -1,5 +1,7 @@
 //! A record's fields as the body of a write: nothing unknown, nothing of the other version's form.
 
+use std::borrow::Cow;
+
 use jiff::civil::Time;
 use jiff::tz::Offset;
 use serde_json::{Map, Value, json};
@@ -12,7 +14,7 @@ use crate::pipedrive::custom::{CustomType, CustomValue, number};
 use crate::pipedrive::field_map::FieldInfo;
 use crate::pipedrive::resource::{ApiVersion, Kind, Op};
 
-fn refused(kind: Kind, field: &str, why: &str) -> Error {
+pub(crate) fn refused(kind: Kind, field: &str, why: &str) -> Error {
     let message = format!("the field {field} of {kind} {why}");
     Error::new(ErrorKind::Validation, message).on(&kind.entity()).with_fields(vec![FieldError::new(field, None)])
 }
@@ -29,7 +31,8 @@ impl Pipedrive {
                     let why = renamed(kind, name).map_or_else(|| "is read-only here".to_owned(), |new| format!("is written as {new}"));
                     return Err(refused(kind, name, &why));
                 }
-                body.insert(name.to_owned(), plain(kind, field, value)?);
+                let value = if name == "label_ids" { self.label_ids(kind, value).await? } else { Cow::Borrowed(value) };
+                body.insert(name.to_owned(), plain(kind, field, &value)?);
                 continue;
             }
             if let Some(new) = renamed(kind, name) {
@@ -154,7 +157,7 @@ fn plain(kind: Kind, field: &Builtin, value: &Value) -> Result<Value> {
             let civil = Offset::UTC.to_datetime(at);
             // The old form in v1, and for `archive_time` in v2 too.
             let old = kind.version() == ApiVersion::V1 || field.name == "archive_time";
-            json!(civil.strftime(if old { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%SZ" }).to_string())
+            Value::String(civil.strftime(if old { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%SZ" }).to_string())
         }
         (Means::Date, Value::String(text)) => json!(parse_date(text).ok_or_else(|| wrong("takes a day such as 2026-01-31"))?.to_string()),
         (Means::Time, Value::String(text)) if text.is_empty() => Value::Null,
@@ -217,7 +220,7 @@ fn points(value: &Value) -> Option<Value> {
         Value::Array(items) => items.as_slice(),
         one => std::slice::from_ref(one),
     };
-    let mut points: Vec<(String, String)> = Vec::new();
+    let mut points: Vec<(&str, &str)> = Vec::with_capacity(items.len());
     let mut primary = None;
     for item in items {
         let (text, label, marked) = match item {
@@ -230,16 +233,19 @@ fn points(value: &Value) -> Option<Value> {
             _ => return None,
         };
         let text = text.trim();
-        if text.is_empty() || points.iter().any(|(known, _)| known == text) {
+        if text.is_empty() || points.iter().any(|(known, _)| *known == text) {
             continue;
         }
         if marked {
             primary.get_or_insert(points.len());
         }
-        points.push((text.to_owned(), label.to_owned()));
+        points.push((text, label));
     }
     let primary = primary.unwrap_or(0);
-    let made = points.into_iter().enumerate().map(|(at, (value, label))| json!({"value": value, "primary": at == primary, "label": label}));
+    let member = |name: &str, value: Value| (name.to_owned(), value);
+    let made = points.into_iter().enumerate().map(|(at, (value, label))| {
+        Map::from_iter([member("value", value.into()), member("primary", (at == primary).into()), member("label", label.into())])
+    });
     Some(made.collect())
 }
 

@@ -296,6 +296,15 @@ const LEAD: &[Builtin] = &[
     f("update_time", At, 0),
 ];
 
+const LEAD_LABEL: &[Builtin] = &[
+    f("id", Own, 0),
+    f("name", Text, CU | Q),
+    // green, blue, red, yellow, purple or gray.
+    f("color", Text, CU | Q),
+    f("add_time", At, 0),
+    f("update_time", At, 0),
+];
+
 const ACTIVITY_TYPE: &[Builtin] = &[
     f("id", Own, 0),
     f("name", Text, CU | Q),
@@ -344,6 +353,7 @@ pub(crate) fn builtins(kind: Kind) -> &'static [Builtin] {
         Kind::ActivityType => ACTIVITY_TYPE,
         Kind::Deal => DEAL,
         Kind::Lead => LEAD,
+        Kind::LeadLabel => LEAD_LABEL,
         Kind::Note => NOTE,
         Kind::Organization => ORGANIZATION,
         Kind::Person => PERSON,

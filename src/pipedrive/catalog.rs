@@ -1,4 +1,4 @@
-//! Pipelines, stages and activity types by name; read whole, kept for a while.
+//! Pipelines, stages, activity types and labels of leads by name; read whole, kept for a while.
 //!
 //! Their ids are other ones in every account, and neither list tells what changed in it.
 
@@ -11,6 +11,7 @@ use crate::pipedrive::client::{Entries, Pipedrive};
 use crate::pipedrive::config::StageRef;
 use crate::pipedrive::list::ListQuery;
 use crate::pipedrive::resource::Kind;
+use crate::pipedrive::schema::UNKNOWN_AFTER;
 
 /// Where a deal goes: a stage and the pipeline it belongs to, both, so that they agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Place {
     pub stage_id: i64,
 }
 
-fn named<'a>(rows: &'a [Map<String, Value>], members: &[&str], name: &str) -> Vec<&'a Map<String, Value>> {
+pub(crate) fn named<'a>(rows: &'a [Map<String, Value>], members: &[&str], name: &str) -> Vec<&'a Map<String, Value>> {
     let live = |row: &&Map<String, Value>| {
         row.get("is_deleted").and_then(Value::as_bool) != Some(true) && row.get("active_flag").and_then(Value::as_bool) != Some(false)
     };
@@ -43,10 +44,19 @@ fn whole(row: &Map<String, Value>, member: &str) -> Option<i64> {
 impl Pipedrive {
     /// A whole list, at most once in the time descriptions are believed.
     pub(crate) async fn entries(&self, kind: Kind) -> Result<Entries> {
+        self.entries_not_older(kind, self.config.settings.ttl()).await
+    }
+
+    /// The list again, unless it is fresh: a name in it is not known.
+    pub(crate) async fn fresh_entries(&self, kind: Kind) -> Result<Entries> {
+        self.entries_not_older(kind, UNKNOWN_AFTER).await
+    }
+
+    async fn entries_not_older(&self, kind: Kind, age: std::time::Duration) -> Result<Entries> {
         let now = self.host.monotonic();
         let known = self.catalog.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
         if let Some((at, entries)) = known
-            && now.saturating_sub(at) < self.config.settings.ttl()
+            && now.saturating_sub(at) < age
         {
             return Ok(entries);
         }
@@ -65,7 +75,7 @@ impl Pipedrive {
         Ok(entries)
     }
 
-    /// Forgets pipelines, stages and activity types: somebody has changed them.
+    /// Forgets pipelines, stages, activity types and labels of leads: somebody has changed them.
     pub fn forget_names(&self) {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

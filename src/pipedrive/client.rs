@@ -14,14 +14,14 @@ use crate::auth::TokenCache;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::http::HttpTransport;
-use crate::layer::RateLimit;
 use crate::model::RecordId;
+use crate::pipedrive::burst::Bursts;
 use crate::pipedrive::capabilities::capabilities;
 use crate::pipedrive::config::PipedriveConfig;
 use crate::pipedrive::dialect::PipedriveDialect;
-use crate::pipedrive::envelope::{Rows, record, rows};
+use crate::pipedrive::envelope::record;
 use crate::pipedrive::field_map::FieldCache;
-use crate::pipedrive::limits::{Plan, Usage};
+use crate::pipedrive::limits::{Gate, Usage};
 use crate::pipedrive::resource::{ApiVersion, Kind};
 use crate::pipedrive::types::User;
 use crate::rest::{Answer, Call, Client};
@@ -34,7 +34,8 @@ type CatalogCache = Arc<Mutex<HashMap<Kind, (Duration, Entries)>>>;
 /// A connection to an account. Cloning copies a few pointers; clones share token, limits and descriptions.
 ///
 /// Every method is one HTTP request unless it says otherwise, plus one renewal of an OAuth token and one repetition if it had
-/// expired. Nothing here waits or retries: [`Pipedrive::rate_limit`] is the layer that waits.
+/// expired. Nothing here retries; a call may wait for its turn under the burst limits ([`PipedriveConfig::pace`]), up to a minute,
+/// else it fails with the time and was not sent. A call that is dropped while it waits has used up its turn.
 ///
 /// # Errors
 /// Every method can fail as [`Client::send`](crate::rest::Client::send) does; the kinds are told at
@@ -82,7 +83,8 @@ impl Pipedrive {
 
     fn build(config: PipedriveConfig, transport: Arc<dyn HttpTransport>, host: Host, cache: Option<Arc<dyn TokenCache>>) -> Result<Self> {
         let tokens = config.tokens(Arc::clone(&transport), host.clone(), cache)?;
-        let dialect = PipedriveDialect::new(config.scheme(), host.clone());
+        let bursts = Bursts::new(host.clone(), config.plan.calls(config.scheme()), config.pace);
+        let dialect = PipedriveDialect::new(config.scheme(), Gate::new(host.clone(), bursts));
         let rest = Client::new(transport, tokens, dialect, Some(config.base()?)).pinned(config.pin_api_domain);
         Ok(Self {
             rest,
@@ -106,12 +108,6 @@ impl Pipedrive {
         self.rest.dialect().gate.resume();
     }
 
-    /// The layer that keeps this connection within both burst limits: the plan's calls in 2 s, and 10 searches in 2 s.
-    pub fn rate_limit(&self) -> RateLimit {
-        let all = self.config.plan.windows(self.config.scheme());
-        RateLimit::new(self.host.clone(), [all]).operation("search", [Plan::searches()])
-    }
-
     /// The user whose token this is. Price: 2.
     ///
     /// # Errors
@@ -130,11 +126,13 @@ impl Pipedrive {
     /// See [`Pipedrive`].
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>, price: u32) -> Result<Value> {
         let call = Call::new("call", method, path);
+        let words = path.split(['?', '/']).collect::<Vec<_>>();
+        let search = words.contains(&"search") || words.contains(&"itemSearch");
         let call = match body {
             Some(body) => call.json(body)?,
             None => call,
         };
-        let answer = self.send(&call, price).await?;
+        let answer = self.paced(&call, price, search).await?;
         if answer.bytes().is_empty() {
             return Ok(Value::Null);
         }
@@ -144,7 +142,20 @@ impl Pipedrive {
     // ---- below the surface ------------------------------------------------------------------------------------------------
 
     pub(crate) async fn send(&self, call: &Call, price: u32) -> Result<Answer> {
-        self.rest.dialect().gate.enter(price)?;
+        self.paced(call, price, false).await
+    }
+
+    /// As [`Pipedrive::send`], for the search endpoints, which have a limit of their own.
+    pub(crate) async fn send_search(&self, call: &Call, price: u32) -> Result<Answer> {
+        self.paced(call, price, true).await
+    }
+
+    async fn paced(&self, call: &Call, price: u32, search: bool) -> Result<Answer> {
+        let gate = &self.rest.dialect().gate;
+        gate.open()?;
+        gate.bursts.turn(search).await?;
+        // The day may have been spent while this one waited.
+        gate.enter(price)?;
         self.rest.send(call).await
     }
 
@@ -163,22 +174,22 @@ impl Pipedrive {
         path
     }
 
-    pub(crate) async fn v2_rows(&self, operation: &'static str, word: &str, pairs: &[(&str, String)], price: u32) -> Result<Rows> {
-        let call = Call::get(operation, self.path(ApiVersion::V2, word, "", pairs));
-        rows(&self.send(&call, price).await?)
-    }
-
     /// A write with a body, or without one; the record it answered.
     pub(crate) async fn write(&self, call: Call, body: Option<&Map<String, Value>>, price: u32) -> Result<Option<Map<String, Value>>> {
+        match self.written(call, body, price).await? {
+            Some(answer) => record(&answer),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer to a write, if it has a body.
+    pub(crate) async fn written(&self, call: Call, body: Option<&Map<String, Value>>, price: u32) -> Result<Option<Answer>> {
         let call = match body {
             Some(body) => call.json(body)?,
             None => call,
         };
         let answer = self.send(&call, price).await?;
-        if answer.bytes().trim_ascii().is_empty() {
-            return Ok(None);
-        }
-        record(&answer)
+        Ok((!answer.bytes().trim_ascii().is_empty()).then_some(answer))
     }
 }
 
@@ -186,11 +197,11 @@ impl Pipedrive {
 pub(crate) fn tail(kind: Kind, id: &RecordId) -> Result<String> {
     let id = id.as_str();
     let good = match kind {
-        Kind::Lead => id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'),
+        kind if kind.has_uuids() => id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'),
         _ => !id.is_empty() && id.len() <= 18 && id.bytes().all(|byte| byte.is_ascii_digit()),
     };
     if !good {
-        let form = if kind == Kind::Lead { "a UUID" } else { "a whole number" };
+        let form = if kind.has_uuids() { "a UUID" } else { "a whole number" };
         return Err(Error::config(format!("the id of {kind} is not {form}")).on(&kind.entity()));
     }
     Ok(format!("/{id}"))

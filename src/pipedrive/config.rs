@@ -73,6 +73,9 @@ pub struct PipedriveConfig {
     pub plan: Plan,
     /// Seats of the account, for the daily budget. Default: unknown, then the budget is what the answers' headers say.
     pub seats: Option<u32>,
+    /// Waits for a turn before each request, so that neither burst limit is met: who goes on after a 429 is shut out. Default:
+    /// true. Without it whoever calls has to keep the limits.
+    pub pace: bool,
     /// The account's own names.
     #[serde(alias = "config")]
     pub settings: PipedriveSettings,
@@ -161,6 +164,7 @@ impl Default for PipedriveConfig {
             v1_prefix: "/v1".to_owned(),
             plan: Plan::default(),
             seats: None,
+            pace: true,
             settings: PipedriveSettings::default(),
         }
     }
@@ -215,6 +219,13 @@ impl PipedriveConfig {
     #[must_use]
     pub fn plan(mut self, plan: Plan, seats: u32) -> Self {
         (self.plan, self.seats) = (plan, Some(seats));
+        self
+    }
+
+    /// Sets [`PipedriveConfig::pace`].
+    #[must_use]
+    pub fn pace(mut self, pace: bool) -> Self {
+        self.pace = pace;
         self
     }
 

@@ -57,7 +57,7 @@ impl Pipedrive {
     pub async fn convert_lead(&self, lead: &RecordId, place: Option<Place>) -> Result<Conversion> {
         // The pipeline follows the stage; both together are refused.
         let body = place.map(|place| Map::from_iter([("stage_id".to_owned(), json!(place.stage_id))])).unwrap_or_default();
-        self.convert(Kind::Lead, lead, "/convert/deal", &body).await
+        self.convert(Kind::Lead, lead, "/convert/deal", Some(&body)).await
     }
 
     /// Begins to make a lead of a deal. Price: 40. As [`Pipedrive::convert_lead`].
@@ -65,13 +65,14 @@ impl Pipedrive {
     /// # Errors
     /// See [`Pipedrive`].
     pub async fn convert_deal(&self, deal: &RecordId) -> Result<Conversion> {
-        self.convert(Kind::Deal, deal, "/convert/lead", &Map::new()).await
+        // Documented without a body.
+        self.convert(Kind::Deal, deal, "/convert/lead", None).await
     }
 
-    async fn convert(&self, kind: Kind, source: &RecordId, action: &str, body: &Map<String, Value>) -> Result<Conversion> {
+    async fn convert(&self, kind: Kind, source: &RecordId, action: &str, body: Option<&Map<String, Value>>) -> Result<Conversion> {
         let named = |error: Error| error.during("convert").on(&kind.entity()).record_id(source);
         let path = self.path(ApiVersion::V2, kind.path(), &format!("{}{action}", tail(kind, source)?), &[]);
-        let row = self.write(Call::post("convert", path), Some(body), PRICE).await.map_err(named)?;
+        let row = self.write(Call::post("convert", path), body, PRICE).await.map_err(named)?;
         let id = row.as_ref().and_then(|row| row.get("conversion_id")).and_then(Value::as_str);
         let id = id.ok_or_else(|| named(Error::decode("pipedrive did not name the conversion").ambiguous()))?;
         Ok(Conversion { source: source.clone(), to_deal: kind == Kind::Lead, id: id.to_owned() })

@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 
 use crate::auth::AccessToken;
 use crate::error::{Error, ErrorKind, FieldError, Result, Retry};
-use crate::host::Host;
 use crate::http::retry_after;
 use crate::pipedrive::limits::{Gate, number};
 use crate::pipedrive::tokens::Scheme;
@@ -33,8 +32,8 @@ pub struct PipedriveDialect {
 }
 
 impl PipedriveDialect {
-    pub(crate) fn new(scheme: Scheme, host: Host) -> Self {
-        Self { scheme, gate: Gate::new(host) }
+    pub(crate) fn new(scheme: Scheme, gate: Gate) -> Self {
+        Self { scheme, gate }
     }
 }
 
@@ -154,7 +153,9 @@ impl PipedriveDialect {
         if spent {
             return self.gate.day_is_spent(wait.filter(|wait| *wait > LONGEST_BURST));
         }
-        Error::new(ErrorKind::RateLimited, "too many calls within two seconds").retrying(Retry::After(wait.unwrap_or(BURST_WAIT)))
+        let wait = wait.unwrap_or(BURST_WAIT);
+        self.gate.bursts.pause(wait);
+        Error::new(ErrorKind::RateLimited, "too many calls within two seconds").retrying(Retry::After(wait))
     }
 }
 
@@ -197,6 +198,8 @@ fn by_status(status: u16, complaint: &Complaint, headers: &HeaderMap, scheme: Sc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
+    use crate::pipedrive::burst::Bursts;
 
     fn answer(dialect: &PipedriveDialect, status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
         let mut map = HeaderMap::new();
@@ -207,7 +210,8 @@ mod tests {
     }
 
     fn dialect(scheme: Scheme) -> PipedriveDialect {
-        PipedriveDialect::new(scheme, Host::manual(1))
+        let host = Host::manual(1);
+        PipedriveDialect::new(scheme, Gate::new(host.clone(), Bursts::new(host, 20, true)))
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub const ACTIVITY_TYPES: Entity = Entity::from_static("activityTypes");
 pub const DEALS: Entity = Entity::from_static("deals");
 /// A lead; it has the custom fields of deals.
 pub const LEADS: Entity = Entity::from_static("leads");
+/// A label of leads.
+pub const LEAD_LABELS: Entity = Entity::from_static("leadLabels");
 /// A note on a record.
 pub const NOTES: Entity = Entity::from_static("notes");
 /// A company.

@@ -1,11 +1,13 @@
 //! What every answer is wrapped in, and how its list goes on.
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::pipedrive::dialect::Complaint;
-use crate::rest::Answer;
+use crate::rest::{Answer, from_json};
 
 /// An answer of either version: `success`, `data`, and what stands beside them.
 ///
@@ -99,8 +101,54 @@ pub(crate) fn record(answer: &Answer) -> Result<Option<Map<String, Value>>> {
     }
 }
 
+/// Of the record in an answer, `id` and `update_time` alone: all that is told of a write, and the rest need not be read.
+pub(crate) fn marks(answer: &Answer) -> Result<Option<Map<String, Value>>> {
+    #[derive(Deserialize)]
+    struct Marks {
+        id: Value,
+        #[serde(default)]
+        update_time: Option<Value>,
+    }
+    /// A derived struct would take a list for its members in order.
+    fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Marks, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Marks;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Marks, A::Error> {
+                Marks::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(default)]
+        success: Option<bool>,
+        #[serde(deserialize_with = "object")]
+        data: Marks,
+    }
+    match from_json::<Marked>(answer.bytes()) {
+        Ok(Marked { success, data: Marks { id, update_time } }) if success != Some(false) => {
+            let stamp = update_time.map(|stamp| ("update_time".to_owned(), stamp));
+            Ok(Some([("id".to_owned(), id)].into_iter().chain(stamp).collect()))
+        }
+        // In another form, or a refusal.
+        _ => record(answer),
+    }
+}
+
 /// The list in an answer. Search has it under `data.items[].item`; null is an empty one.
 pub(crate) fn rows(answer: &Answer) -> Result<Rows> {
+    rows_with_place(answer).map(|(rows, _)| rows)
+}
+
+/// As [`rows`], with what else stands beside the list.
+pub(crate) fn rows_with_place(answer: &Answer) -> Result<(Rows, Map<String, Value>)> {
     let envelope = open(answer)?;
     let next = envelope.additional_data.as_ref().and_then(AdditionalData::next);
     let rows = match envelope.data {
@@ -118,7 +166,8 @@ pub(crate) fn rows(answer: &Answer) -> Result<Rows> {
         },
         Some(_) => return Err(Error::decode("the answer's data is neither a record nor a list").with_status(answer.status())),
     };
-    Ok(Rows { rows, next })
+    let place = envelope.additional_data.map(|more| more.other).unwrap_or_default();
+    Ok((Rows { rows, next }, place))
 }
 
 fn object(value: Value) -> Option<Map<String, Value>> {
@@ -155,6 +204,32 @@ mod tests {
 
     fn next(value: Value) -> Option<String> {
         serde_json::from_value::<AdditionalData>(value).unwrap().next()
+    }
+
+    #[test]
+    fn the_marks_of_a_write_are_those_of_its_record() {
+        let told = |body: &str| {
+            let (status, headers) = (http::StatusCode::CREATED, http::HeaderMap::new());
+            let answer = Answer { status, headers, body: body.to_owned().into(), write: true, operation: "create" };
+            (marks(&answer), record(&answer))
+        };
+        let whole =
+            r#"{"success":true,"data":{"id":7,"name":"x","update_time":"2026-01-31T10:00:00Z","custom_fields":{"a":[1]}},"related":1}"#;
+        let (mut marks, record) = told(whole);
+        let (some, all) = (marks.as_mut().unwrap().take().unwrap(), record.unwrap().unwrap());
+        assert_eq!((some.get("id"), some.get("update_time"), some.len()), (all.get("id"), all.get("update_time"), 2));
+        for other in [
+            r#"{"data":[{"id":7}]}"#,
+            r#"{"data":[7]}"#,
+            r#"{"data":{"name":"x"}}"#,
+            r#"{"success":true,"data":null}"#,
+            r#"{"success":true}"#,
+        ] {
+            let (marks, record) = told(other);
+            assert_eq!(marks.unwrap(), record.unwrap(), "{other}");
+        }
+        assert!(told(r#"{"success":false,"data":{"id":7}}"#).0.is_err());
+        assert!(told("no json").0.is_err());
     }
 
     #[test]

@@ -13,13 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
-use crate::pace::Window;
+use crate::pipedrive::burst::Bursts;
 use crate::pipedrive::tokens::Scheme;
 
-/// The window of both burst limits.
-const BURST: Duration = Duration::from_secs(2);
-/// Searches in a [`BURST`], on every plan.
-const SEARCHES: u32 = 10;
 /// How long a spent day is believed before one more call may ask: the time of the reset is not told.
 const SPENT_FOR: Duration = Duration::from_secs(15 * 60);
 
@@ -61,13 +57,8 @@ impl Plan {
         30_000 * multiplier * u64::from(seats)
     }
 
-    pub(crate) fn windows(self, scheme: Scheme) -> Window {
-        let calls = if scheme == Scheme::Bearer { self.burst() * 4 } else { self.burst() };
-        Window::new(calls, BURST)
-    }
-
-    pub(crate) fn searches() -> Window {
-        Window::new(SEARCHES, BURST)
+    pub(crate) fn calls(self, scheme: Scheme) -> u32 {
+        if scheme == Scheme::Bearer { self.burst() * 4 } else { self.burst() }
     }
 }
 
@@ -79,6 +70,8 @@ pub struct Usage {
     pub tokens_left: Option<u64>,
     /// Tokens a day, by the newest answer that told.
     pub tokens_max: Option<u64>,
+    /// Calls in 2 s, by the newest answer that told; of a search, searches.
+    pub burst_max: Option<u64>,
     /// Calls left in the running 2 s.
     pub burst_left: Option<u64>,
     /// Tokens that this client's calls cost since it was made, by the published prices.
@@ -97,12 +90,13 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Gate {
     host: Host,
+    pub(crate) bursts: Bursts,
     state: Mutex<State>,
 }
 
 impl Gate {
-    pub(crate) fn new(host: Host) -> Self {
-        Self { host, state: Mutex::default() }
+    pub(crate) fn new(host: Host, bursts: Bursts) -> Self {
+        Self { host, bursts, state: Mutex::default() }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -113,8 +107,8 @@ impl Gate {
         self.with(|state| state.usage)
     }
 
-    /// Refuses what must not be sent; counts the price of what may.
-    pub(crate) fn enter(&self, price: u32) -> Result<()> {
+    /// Refuses what must not be sent.
+    pub(crate) fn open(&self) -> Result<()> {
         let now = self.host.monotonic();
         self.with(|state| {
             if state.stopped {
@@ -125,19 +119,29 @@ impl Gate {
                 Some(_) => state.spent_until = None,
                 None => {}
             }
-            state.usage.spent = state.usage.spent.saturating_add(u64::from(price));
             Ok(())
         })
+    }
+
+    /// As [`Gate::open`]; counts the price of what may be sent.
+    pub(crate) fn enter(&self, price: u32) -> Result<()> {
+        self.open()?;
+        self.with(|state| state.usage.spent = state.usage.spent.saturating_add(u64::from(price)));
+        Ok(())
     }
 
     /// Reads the headers of an answer; old accounts leave some out.
     pub(crate) fn observe(&self, headers: &HeaderMap) {
         let read = |name: &str| number(headers, name);
         let (left, max) = (read("x-daily-ratelimit-token-remaining"), read("x-daily-ratelimit-token-limit"));
-        let burst = read("x-ratelimit-remaining");
+        let (burst, most) = (read("x-ratelimit-remaining"), read("x-ratelimit-limit"));
+        if let Some(most) = most {
+            self.bursts.told(most);
+        }
         self.with(|state| {
             state.usage.tokens_left = left.or(state.usage.tokens_left);
             state.usage.tokens_max = max.or(state.usage.tokens_max);
+            state.usage.burst_max = most.or(state.usage.burst_max);
             state.usage.burst_left = burst.or(state.usage.burst_left);
         });
     }
@@ -186,15 +190,14 @@ mod tests {
     #[test]
     fn plans_by_the_published_table() {
         assert_eq!((Plan::Lite.burst(), Plan::Ultimate.burst()), (20, 120));
-        assert_eq!(Plan::Premium.windows(Scheme::Bearer).limit(), 400);
-        assert_eq!((Plan::Growth.windows(Scheme::ApiToken).limit(), Plan::searches().limit()), (40, 10));
+        assert_eq!((Plan::Premium.calls(Scheme::Bearer), Plan::Growth.calls(Scheme::ApiToken)), (400, 40));
         assert_eq!(Plan::Ultimate.daily_tokens(10), 2_100_000);
     }
 
     #[test]
     fn a_spent_day_and_a_shut_door() {
         let (host, clock) = Host::manual_with_clock(1);
-        let gate = Gate::new(host);
+        let gate = Gate::new(host.clone(), Bursts::new(host, 20, true));
         gate.enter(20).unwrap();
         gate.enter(5).unwrap();
         assert_eq!(gate.usage().spent, 25);

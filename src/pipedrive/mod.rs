@@ -6,17 +6,18 @@
 //! since v2 refuses a whole record for one unknown member. It is a [`CrmAdapter`](crate::adapter::CrmAdapter).
 //!
 //! # Limits worth knowing
-//! Calls have a price in tokens of a daily budget ([`Kind::price`], [`Usage`], [`Pipedrive::price`]), and there are two burst
-//! limits ([`Pipedrive::rate_limit`]). When the day is spent, or Pipedrive's front shuts the door, nothing more is sent.
+//! Calls have a price in tokens of a daily budget ([`Kind::price`], [`Usage`]; a plan of the engine says its price), and there are two
+//! burst limits, under which a call waits for its turn ([`PipedriveConfig::pace`]). When the day is spent, or Pipedrive's front shuts the door, nothing more is sent.
 //!
 //! # What there is not
-//! No upsert, no external id, no batch, no conditional write, no signature on webhooks, and no feed of deletions but that of
-//! deals. Creates are as safe as a search allows: [`Pipedrive::resolve_create`].
+//! No upsert, no external id, no batch, no conditional write, no signature on webhooks, and no lasting feed of deletions but
+//! that of deals ([`Pipedrive::recents`] reaches back a month). Creates are as safe as a search allows: [`Pipedrive::resolve_create`].
 
 mod adapter;
 mod archived;
 mod body;
 mod builtin;
+mod burst;
 mod capabilities;
 mod catalog;
 mod changes;
@@ -30,12 +31,13 @@ mod envelope;
 mod field_map;
 mod filter;
 pub mod flows;
+mod labels;
 mod limits;
 mod list;
 mod merge;
 mod page;
-mod price;
 mod provision;
+mod recents;
 mod record;
 mod records;
 mod resolve;
@@ -44,6 +46,7 @@ mod schema;
 mod search;
 mod subscriptions;
 mod tokens;
+mod typed;
 pub mod types;
 mod webhook;
 
@@ -58,7 +61,6 @@ pub use field_map::{FieldInfo, FieldMap, FieldOption};
 pub use limits::{Plan, Usage};
 pub use list::ListQuery;
 pub use merge::Merged;
-pub use price::PlanPrice;
 pub use records::Records;
 pub use resolve::{CreateOutcome, SEARCH_LAG};
 pub use resource::{ApiVersion, Kind, Op};

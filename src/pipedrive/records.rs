@@ -12,10 +12,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Fields, RecordId};
 use crate::pipedrive::builtin::{C, U, builtin};
 use crate::pipedrive::client::{Pipedrive, row_id, tail};
+use crate::pipedrive::envelope::record;
 use crate::pipedrive::list::ListQuery;
 use crate::pipedrive::resource::{Kind, Op};
-use crate::pipedrive::types::{Activity, ActivityType, Deal, Lead, Note, Organization, Person, Pipeline, Product, Resource, Stage, User};
-use crate::rest::Call;
+use crate::pipedrive::types::{
+    Activity, ActivityType, Deal, Lead, LeadLabel, Note, Organization, Person, Pipeline, Product, Resource, Stage, User,
+};
+use crate::rest::{Answer, Call};
+
+/// What of a write's answer is wanted.
+type Read = fn(&Answer) -> Result<Option<Map<String, Value>>>;
 
 /// The records of one kind.
 #[derive(Debug)]
@@ -41,6 +47,8 @@ kinds! {
     deals: Deal,
     /// Leads (v1).
     leads: Lead,
+    /// Labels of leads (v1).
+    lead_labels: LeadLabel,
     /// Notes (v1).
     notes: Note,
     /// Companies (v2).
@@ -154,20 +162,33 @@ fn fields_of<B: Serialize>(kind: Kind, record: &B, flag: u8) -> Result<Fields> {
 }
 
 impl Pipedrive {
+    /// Makes a record; what was made.
     pub(crate) async fn create_row(&self, kind: Kind, fields: &Fields) -> Result<Map<String, Value>> {
+        self.create_as(kind, fields, record).await
+    }
+
+    /// Makes a record; `read` takes what is wanted out of the answer, the id at least.
+    pub(crate) async fn create_as(&self, kind: Kind, fields: &Fields, read: Read) -> Result<Map<String, Value>> {
         if kind == Kind::User {
             return Err(Error::unsupported("users are invited in Pipedrive's settings").during("create").on(&kind.entity()));
         }
         let body = self.body(kind, Op::Create, fields).await.map_err(|error| error.during("create").on(&kind.entity()))?;
         let call = Call::post("create", self.path(kind.version(), kind.path(), "", &[]));
-        let row = self.write(call, Some(&body), kind.price(Op::Create)).await.map_err(|error| error.on(&kind.entity()))?;
+        let answer = self.written(call, Some(&body), kind.price(Op::Create)).await;
+        let row = answer.and_then(|answer| answer.as_ref().map_or(Ok(None), read)).map_err(|error| error.on(&kind.entity()))?;
         let made = row.filter(|row| row_id(row).is_some());
         made.ok_or_else(|| {
             Error::decode("pipedrive made the record and did not say its id").during("create").on(&kind.entity()).ambiguous()
         })
     }
 
+    /// Changes a record; the record as it is now, if it was answered.
     pub(crate) async fn update_row(&self, kind: Kind, id: &RecordId, fields: &Fields) -> Result<Option<Map<String, Value>>> {
+        self.update_as(kind, id, fields, record).await
+    }
+
+    /// Changes a record; `read` takes what is wanted out of the answer.
+    pub(crate) async fn update_as(&self, kind: Kind, id: &RecordId, fields: &Fields, read: Read) -> Result<Option<Map<String, Value>>> {
         let named = |error: Error| error.during("update").on(&kind.entity()).record_id(id);
         if matches!(kind, Kind::User | Kind::Webhook) {
             return Err(named(Error::unsupported("records of this kind cannot be changed through the API")));
@@ -175,7 +196,8 @@ impl Pipedrive {
         let body = self.body(kind, Op::Update, fields).await.map_err(named)?;
         let method = if matches!(kind, Kind::Note | Kind::ActivityType) { Method::PUT } else { Method::PATCH };
         let call = Call::new("update", method, self.path(kind.version(), kind.path(), &tail(kind, id)?, &[]));
-        self.write(call, Some(&body), kind.price(Op::Update)).await.map_err(named)
+        let answer = self.written(call, Some(&body), kind.price(Op::Update)).await;
+        answer.and_then(|answer| answer.as_ref().map_or(Ok(None), read)).map_err(named)
     }
 
     pub(crate) async fn delete_row(&self, kind: Kind, id: &RecordId) -> Result<bool> {

@@ -38,6 +38,8 @@ pub enum Kind {
     Deal,
     /// v1; ids are UUIDs.
     Lead,
+    /// v1; ids are UUIDs.
+    LeadLabel,
     /// v1.
     Note,
     /// v2.
@@ -80,11 +82,12 @@ pub enum Op {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Activity,
         Self::ActivityType,
         Self::Deal,
         Self::Lead,
+        Self::LeadLabel,
         Self::Note,
         Self::Organization,
         Self::Person,
@@ -116,6 +119,7 @@ impl Kind {
             Self::ActivityType => "activityTypes",
             Self::Deal => "deals",
             Self::Lead => "leads",
+            Self::LeadLabel => "leadLabels",
             Self::Note => "notes",
             Self::Organization => "organizations",
             Self::Person => "persons",
@@ -134,6 +138,7 @@ impl Kind {
             Self::ActivityType => "activityType",
             Self::Deal => "deal",
             Self::Lead => "lead",
+            Self::LeadLabel => "leadLabel",
             Self::Note => "note",
             Self::Organization => "organization",
             Self::Person => "person",
@@ -148,7 +153,7 @@ impl Kind {
     /// The API it lives in.
     pub fn version(self) -> ApiVersion {
         match self {
-            Self::ActivityType | Self::Lead | Self::Note | Self::User | Self::Webhook => ApiVersion::V1,
+            Self::ActivityType | Self::Lead | Self::LeadLabel | Self::Note | Self::User | Self::Webhook => ApiVersion::V1,
             _ => ApiVersion::V2,
         }
     }
@@ -156,7 +161,7 @@ impl Kind {
     pub(crate) fn paging(self) -> Paging {
         match self {
             Self::Lead | Self::Note => Paging::Offset,
-            Self::ActivityType | Self::User | Self::Webhook => Paging::Whole,
+            Self::ActivityType | Self::LeadLabel | Self::User | Self::Webhook => Paging::Whole,
             _ => Paging::Cursor,
         }
     }
@@ -168,7 +173,7 @@ impl Kind {
 
     /// True if a single record has a path of its own for reading.
     pub(crate) fn single_get(self) -> bool {
-        !matches!(self, Self::ActivityType | Self::Webhook)
+        !matches!(self, Self::ActivityType | Self::LeadLabel | Self::Webhook)
     }
 
     /// True if its list takes `updated_since`. Pipelines and stages answer it with a 400.
@@ -176,11 +181,17 @@ impl Kind {
         self.multi_get() || matches!(self, Self::Lead | Self::Note)
     }
 
-    /// The path of the list that describes its fields. Leads have the fields of deals.
+    /// True if its records are named by UUIDs.
+    pub(crate) fn has_uuids(self) -> bool {
+        matches!(self, Self::Lead | Self::LeadLabel)
+    }
+
+    /// The path of the list that describes its fields. Leads have the fields of deals; those of notes are described in v1 alone.
     pub(crate) fn fields_path(self) -> Option<&'static str> {
         Some(match self {
             Self::Activity => "activityFields",
             Self::Deal | Self::Lead => "dealFields",
+            Self::Note => "noteFields",
             Self::Organization => "organizationFields",
             Self::Person => "personFields",
             Self::Product => "productFields",
@@ -199,15 +210,15 @@ impl Kind {
         match op {
             Op::Get if v1 => 2,
             Op::Get => 1,
-            Op::List if self == Self::Webhook => 10,
+            Op::List if matches!(self, Self::LeadLabel | Self::Webhook) => 10,
             Op::List if v1 => 20,
             Op::List if plain => 5,
             Op::List => 10,
-            // Activity types are the only list among them without a page.
             Op::Create | Op::Update if v1 => 10,
             Op::Create | Op::Update => 5,
             Op::Delete if v1 => 6,
             Op::Delete => 3,
+            Op::Fields if self == Self::Note => 20,
             Op::Fields => 10,
             Op::Merge => 40,
             Op::Search => 20,

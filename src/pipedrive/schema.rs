@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::model::{EntitySchema, FieldSchema};
-use crate::pipedrive::builtin::{builtin, builtins};
+use crate::pipedrive::builtin::{Means, builtin, builtins};
 use crate::pipedrive::client::Pipedrive;
 use crate::pipedrive::custom::CustomType;
+use crate::pipedrive::envelope::rows;
 use crate::pipedrive::field_map::{FieldInfo, FieldMap};
-use crate::pipedrive::resource::{Kind, Op};
+use crate::pipedrive::resource::{ApiVersion, Kind, Op};
+use crate::rest::Call;
 
 /// An unknown name reads the description again, if it is older than this.
-const UNKNOWN_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const UNKNOWN_AFTER: Duration = Duration::from_secs(60);
 
 impl Pipedrive {
     /// The fields of a kind; a page of 500 per call at most once in [`PipedriveSettings::schema_ttl`], and none for kinds without
@@ -38,9 +40,14 @@ impl Pipedrive {
         let mut fields = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut pairs = vec![("limit", "500".to_owned())];
-            pairs.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
-            let page = self.v2_rows("describe", path, &pairs, kind.price(Op::Fields)).await?;
+            // The list of v1 takes no limit.
+            let (version, mut pairs, place) = match kind {
+                Kind::Note => (ApiVersion::V1, Vec::new(), "start"),
+                _ => (ApiVersion::V2, vec![("limit", "500".to_owned())], "cursor"),
+            };
+            pairs.extend(cursor.clone().map(|cursor| (place, cursor)));
+            let call = Call::get("describe", self.path(version, path, "", &pairs));
+            let page = rows(&self.send(&call, kind.price(Op::Fields)).await?)?;
             fields.extend(page.rows.iter().filter_map(FieldInfo::read));
             match page.next {
                 // The same place again would never end.
@@ -92,7 +99,9 @@ impl Pipedrive {
             let told = map.by_key(&field.name).or_else(|| map.by_key(field.name.trim_end_matches('s')));
             if let Some(info) = told {
                 field.label.clone_from(&info.name);
-                if field.picklist.is_none() && matches!(info.kind, CustomType::Enum | CustomType::Set) {
+                // v1 calls what is true or false a choice of Yes and No.
+                let flag = builtin(kind, &field.name).is_some_and(|field| field.means == Means::Bool);
+                if field.picklist.is_none() && !flag && matches!(info.kind, CustomType::Enum | CustomType::Set) {
                     field.picklist = info.picklist();
                 }
             }

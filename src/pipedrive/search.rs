@@ -73,7 +73,7 @@ impl Pipedrive {
         ];
         pairs.extend(after.map(|after| ("cursor", after)));
         let path = self.path(ApiVersion::V2, kind.path(), "/search", &pairs);
-        let page = rows(&self.send(&Call::get("search", path), Kind::Person.price(Op::Search)).await?)?;
+        let page = rows(&self.send_search(&Call::get("search", path), Kind::Person.price(Op::Search)).await?)?;
         Ok((page.rows.iter().filter_map(row_id).collect(), page.next))
     }
 

@@ -288,6 +288,17 @@ wire! {
 }
 
 wire! {
+    /// A label of leads (v1). Labels of persons, organizations and deals are options of a field of theirs.
+    LeadLabel: LeadLabel {
+        id: String = "A UUID.",
+        name: String = "What people see.",
+        color: String = "green, blue, red, yellow, purple or gray.",
+        add_time: String = "RFC 3339 with milliseconds.",
+        update_time: String = "RFC 3339 with milliseconds.",
+    }
+}
+
+wire! {
     /// A user of the account (v1).
     User: User {
         id: i64 = "Id.",

@@ -60,6 +60,15 @@ pub struct WebhookMeta {
     pub user_id: Option<String>,
     /// `app` or `api`; `api` is every client of the API, not just this one.
     pub change_source: Option<String>,
+    /// The webhook that sent it.
+    #[serde(deserialize_with = "text_or_number", skip_serializing_if = "Option::is_none")]
+    pub webhook_id: Option<String>,
+    /// Pipedrive's own mark of what led to the event, for its support.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// True for one of many records changed at once in the app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_bulk_edit: Option<bool>,
     /// On a deletion by a merge: the survivor.
     #[serde(deserialize_with = "text_or_number", skip_serializing_if = "Option::is_none")]
     pub merged_to_id: Option<String>,
@@ -128,7 +137,7 @@ impl WebhookPayload {
         let mut change = Change::new(kind.entity(), RecordId::new(self.meta.entity_id.as_deref()?), what);
         change.at = self.meta.timestamp.as_deref().and_then(parse_datetime);
         change.event = self.meta.id.as_deref().map(EventId::new);
-        change.origin = Origin { user: self.meta.user_id.clone(), ..Origin::default() };
+        change.origin = Origin { user: self.meta.user_id.clone(), client: self.meta.change_source.clone() };
         if let Some(data) = self.data.as_ref().filter(|_| what != ChangeKind::Deleted) {
             change.fields = fields(kind, data);
             change.version = data.get("update_time").and_then(Value::as_str).map(Version::new);
@@ -245,7 +254,7 @@ fn version_one(body: Value) -> Result<WebhookEvent> {
         let mut change = Change::new(kind.entity(), RecordId::new(id), what);
         change.at = at;
         let user = body.pointer("/meta/user_id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
-        change.origin = Origin { user, ..Origin::default() };
+        change.origin = Origin { user, client: body.pointer("/meta/change_source").and_then(Value::as_str).map(str::to_owned) };
         // The flat shape of v1 needs the account's description; only what every shape has is told.
         let current = body.get("current").and_then(Value::as_object).filter(|_| what != ChangeKind::Deleted);
         for (name, value) in current.into_iter().flatten() {
@@ -286,7 +295,10 @@ mod tests {
         assert_eq!((event.kind.as_str(), change.entity.as_str(), change.id.as_str()), ("person.change", "persons", "42"));
         assert_eq!(change.fields.get("visible_to"), Some(&json!(3)));
         assert_eq!(change.fields.get(KEY), Some(&json!({"value": "2026-01-01", "until": "2026-01-02"})));
-        assert_eq!((change.event, change.origin.user.as_deref()), (Some(EventId::new("e-1")), Some("5")));
+        assert_eq!(
+            (change.event, change.origin.user.as_deref(), change.origin.client.as_deref()),
+            (Some(EventId::new("e-1")), Some("5"), Some("api"))
+        );
         let payload: WebhookPayload = serde_json::from_value(body).unwrap();
         assert!(payload.may_be_own("5") && !payload.may_be_own("6") && !format!("{payload:?}").contains("2026-01-02"));
     }

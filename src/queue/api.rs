@@ -35,6 +35,10 @@ pub struct QueueCapabilities {
     pub coalesces: bool,
     /// [`Queue::wakeups`] gives a stream.
     pub notify: bool,
+    /// How long an op id is remembered at least, in store time, from the moment its entry is enqueued. It is written in the
+    /// transaction of the enqueue, so that an event whose op id is known within this time has been enqueued, and once. Zero is no
+    /// promise.
+    pub op_window: Duration,
 }
 
 /// Lanes of entries, handed out under leases.

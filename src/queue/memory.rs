@@ -134,6 +134,11 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// A length of time of the queue's own.
+pub(super) fn length(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
 pub(super) fn time(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
@@ -504,6 +509,7 @@ impl Queue for MemoryQueue {
             atomic_with_store: false,
             coalesces: true,
             notify: true,
+            op_window: length(self.inner.window),
         }
     }
 

@@ -1,11 +1,11 @@
 //! Authorize, send, renew once, classify. It does not sleep, and it repeats nothing but a request whose token had expired.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
-use http::header::ACCEPT;
-use http::uri::PathAndQuery;
+use http::header::{ACCEPT, CONTENT_LENGTH};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use url::Url;
 
 use crate::auth::{AccessToken, TokenSource};
@@ -26,8 +26,19 @@ pub struct Client<D> {
     tokens: Arc<dyn TokenSource>,
     dialect: Arc<D>,
     base: Option<Url>,
+    /// What the last call's instance looked like in a request; the instance hardly ever moves.
+    root: Arc<Mutex<Option<Arc<Root>>>>,
     pinned: bool,
     limit: usize,
+}
+
+/// Where the API answers, ready to be put before a path.
+struct Root {
+    /// As the token named it; `None` for the configured one.
+    named: Option<String>,
+    scheme: Scheme,
+    authority: Authority,
+    prefix: String,
 }
 
 impl<D> Clone for Client<D> {
@@ -37,6 +48,8 @@ impl<D> Clone for Client<D> {
             tokens: Arc::clone(&self.tokens),
             dialect: Arc::clone(&self.dialect),
             base: self.base.clone(),
+            // The copy may be pinned otherwise.
+            root: Arc::default(),
             pinned: self.pinned,
             limit: self.limit,
         }
@@ -57,13 +70,14 @@ impl<D: Dialect> Client<D> {
     /// A client. `base` is where the API answers if the token does not say so; it may have a path, which comes before each
     /// call's own.
     pub fn new(transport: Arc<dyn HttpTransport>, tokens: Arc<dyn TokenSource>, dialect: D, base: Option<Url>) -> Self {
-        Self { transport, tokens, dialect: Arc::new(dialect), base, pinned: false, limit: DEFAULT_BODY_LIMIT }
+        Self { transport, tokens, dialect: Arc::new(dialect), base, root: Arc::default(), pinned: false, limit: DEFAULT_BODY_LIMIT }
     }
 
     /// Always uses the configured base, whatever the token says: for a proxy or a sandbox in front of the instance.
     #[must_use]
     pub fn pinned(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
+        self.root = Arc::default();
         self
     }
 
@@ -158,13 +172,13 @@ impl<D: Dialect> Client<D> {
 
     async fn read(&self, call: &Call, answer: Streamed) -> Result<Answer> {
         let Streamed { status, headers, body } = answer;
-        let body = body.bytes(self.limit).await.map_err(|error| unanswered(call, error).with_status(status))?;
+        let expected = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
+        let body = body.bytes_of(self.limit, expected).await.map_err(|error| unanswered(call, error).with_status(status))?;
         Ok(Answer { status, headers, body, write: call.write, operation: call.operation })
     }
 
     fn request(&self, call: &Call, token: &AccessToken) -> Result<Request<Bytes>> {
-        let root = self.root(token)?;
-        let prefix = root.path().trim_end_matches('/');
+        let root = self.ready_root(token)?;
         if !call.path.starts_with('/') {
             return Err(Error::config("the path of a call must start with a slash"));
         }
@@ -172,23 +186,46 @@ impl<D: Dialect> Client<D> {
             let pair = url::form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
             format!("{}{pair}", if call.path.contains('?') { '&' } else { '?' })
         });
-        let path = PathAndQuery::try_from(format!("{prefix}{}{}", call.path, credential.unwrap_or_default()))
+        let path = PathAndQuery::try_from(format!("{}{}{}", root.prefix, call.path, credential.unwrap_or_default()))
             .map_err(|_| Error::config("the path of a call holds characters that must be percent-encoded"))?;
-        let uri = http::Uri::builder().scheme(root.scheme()).authority(root.authority()).path_and_query(path).build();
-        let uri = uri.map_err(|_| Error::config("the URL of a call could not be built"))?;
+        let mut parts = http::uri::Parts::default();
+        (parts.scheme, parts.authority, parts.path_and_query) = (Some(root.scheme.clone()), Some(root.authority.clone()), Some(path));
+        let uri = http::Uri::from_parts(parts).map_err(|_| no_url())?;
         let mut request = Request::new(call.body.clone());
         *request.method_mut() = call.method.clone();
         *request.uri_mut() = uri;
-        *request.headers_mut() = call.headers.clone();
         let headers = request.headers_mut();
+        // Room for what the dialect and the transport add.
+        headers.reserve(call.headers.len() + 6);
+        headers.extend(call.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         headers.entry(ACCEPT).or_insert(http::HeaderValue::from_static("application/json"));
         self.dialect.authorize(token, headers)?;
         Ok(request)
     }
 
+    fn named<'t>(&self, token: &'t AccessToken) -> Option<&'t str> {
+        token.instance_url().filter(|_| !(self.pinned && self.base.is_some()))
+    }
+
+    fn ready_root(&self, token: &AccessToken) -> Result<Arc<Root>> {
+        let named = self.named(token);
+        let mut last = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = last.as_ref().filter(|root| root.named.as_deref() == named) {
+            return Ok(Arc::clone(root));
+        }
+        let url = self.root(token)?;
+        let root = Arc::new(Root {
+            named: named.map(ToOwned::to_owned),
+            scheme: url.scheme().parse().map_err(|_| no_url())?,
+            authority: url.authority().parse().map_err(|_| no_url())?,
+            prefix: url.path().trim_end_matches('/').to_owned(),
+        });
+        *last = Some(Arc::clone(&root));
+        Ok(root)
+    }
+
     fn root(&self, token: &AccessToken) -> Result<Url> {
-        let named = token.instance_url().filter(|_| !(self.pinned && self.base.is_some()));
-        let root = match (named, &self.base) {
+        let root = match (self.named(token), &self.base) {
             (Some(named), _) => Url::parse(named).map_err(|_| Error::config("the token names an instance that is not a URL"))?,
             (None, Some(base)) => base.clone(),
             (None, None) => return Err(Error::config("nobody names the instance: the token has no instance_url and none is configured")),
@@ -225,6 +262,10 @@ impl<D: Dialect> Client<D> {
 enum Reply {
     Accepted(Streamed),
     Refused(Answer),
+}
+
+fn no_url() -> Error {
+    Error::config("the URL of a call could not be built")
 }
 
 fn failure(answer: &Answer) -> Failure<'_> {

@@ -12,6 +12,7 @@ use crate::pace::{RetryBudget, RetryPolicy};
 use crate::store::Store;
 use crate::sync::duplicates::DuplicateCheck;
 use crate::sync::guarantee::Guarantee;
+use crate::sync::rules::SyncRules;
 
 /// Syncs one entity of one connection. Cheap to clone; all state is in the store.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) guarantee: Guarantee,
     pub(crate) match_field: Option<String>,
     pub(crate) duplicates: Option<DuplicateCheck>,
+    /// With the name the rules know the entity by.
+    pub(crate) rules: Option<(String, SyncRules)>,
     pub(crate) policy: RetryPolicy,
     /// What in-call retries of writes are paid from, if not for nothing.
     pub(crate) budget: Option<RetryBudget>,
@@ -60,6 +63,7 @@ impl Engine {
             key: None,
             match_field: None,
             duplicates: None,
+            rules: None,
             policy: RetryPolicy::default(),
             batch_size: 200,
             in_flight: 1,
@@ -127,6 +131,7 @@ pub struct EngineBuilder {
     key: Option<String>,
     match_field: Option<String>,
     duplicates: Option<DuplicateCheck>,
+    rules: Option<(String, SyncRules)>,
     policy: RetryPolicy,
     batch_size: usize,
     in_flight: usize,
@@ -147,6 +152,17 @@ impl EngineBuilder {
     #[must_use]
     pub fn match_on(mut self, field: impl Into<String>) -> Self {
         self.match_field = Some(field.into());
+        self
+    }
+
+    /// Holds the engine to the guide's rules, under the name they know its entity by (`lead` for `leadCriteria`): records whose mapped
+    /// fields do not meet the condition are skipped, and so are creates or updates that `createOrUpdate` and `syncDirection` leave
+    /// out; the plan says so. `retryAttempts` becomes the retry policy and `batchSize` the batch size, unless they are set after this.
+    #[must_use]
+    pub fn rules(mut self, entity: impl Into<String>, rules: SyncRules) -> Self {
+        self.policy = rules.retry_policy();
+        self.batch_size = rules.batch_size.max(1);
+        self.rules = Some((entity.into(), rules));
         self
     }
 
@@ -244,6 +260,7 @@ impl EngineBuilder {
             guarantee,
             match_field,
             duplicates: self.duplicates,
+            rules: self.rules,
             policy: self.policy,
             budget: None,
             in_flight: self.in_flight,

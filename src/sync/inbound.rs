@@ -16,7 +16,7 @@ use crate::observe::{Event, Ignore, Observer, WebhookOutcome};
 use crate::pace::RetryPolicy;
 use crate::queue::{Cause, Claim, Coalesce, Enqueued, Lane, MAX_PAYLOAD, Merge, NewEntry, Priority, Queue, Settle, Then};
 use crate::store::{Batch, Conflict, Store, inbox};
-use crate::webhook::{DEFAULT_TOLERANCE, Dispatched, EventFormat, RawRequest, Router, Verifier, WebhookEvent};
+use crate::webhook::{DEFAULT_TOLERANCE, Dispatched, EventFormat, RawRequest, Router, Verified, Verifier, WebhookEvent};
 
 /// Longer than the usual senders repeat: Stripe's and HubSpot's three days, with the tolerance on top.
 const KEEP: Duration = Duration::from_secs(3 * 24 * 3600 + DEFAULT_TOLERANCE.as_secs());
@@ -31,10 +31,11 @@ const MOST_EVENTS: usize = 1_000;
 /// later, in this process or another.
 ///
 /// **No loss, no double effect.** The queue remembers each event's op id in the same transaction as its entry, so that the
-/// enqueue itself is the replay check; what was seen is noted in the store's inbox after it, for longer than the queue's window
-/// and to answer repeats without touching the queue. A crash between the two leaves an event enqueued and not noted: the sender
-/// repeats it, the queue says it has it, and the inbox catches up. A crash before the enqueue leaves nothing, and the sender's
-/// repeat is accepted.
+/// enqueue is the replay check and the only commit: a crash before it leaves nothing and the sender's repeat is accepted, a crash
+/// after it leaves the event enqueued and the repeat is dropped. Only where the queue forgets op ids sooner than
+/// [`Inbound::keep`] ([`crate::queue::QueueCapabilities::op_window`]; the default of all queues here is 7 days) what was seen is
+/// also noted in the store's inbox, after the enqueue; a crash between the two is healed by the repeat, which the queue still knows.
+/// A host that commits entries with data of its own takes them from [`Inbound::entries`].
 ///
 /// **The payload is a hint.** Deliveries are repeated, late and out of order; where order matters read the record again. With
 /// [`Inbound::hints_only`] the data is not even kept: the entry says which record may have changed, and hints of one record that
@@ -160,39 +161,70 @@ impl Inbound {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The entries of a delivery, verified, for a host that enqueues them itself: in its own transaction with
+    /// [`SqliteQueue::enqueue_in`](crate::queue::SqliteQueue::enqueue_in) or
+    /// [`PostgresQueue::enqueue_in`](crate::queue::PostgresQueue::enqueue_in), together with data of its own. Those that were
+    /// enqueued before come out of it as [`Enqueued::Duplicate`].
+    ///
+    /// # Errors
+    /// As [`Inbound::accept`], but for those of queue and store.
+    pub fn entries(&self, request: &RawRequest<'_>) -> Result<Vec<NewEntry>> {
+        let verified = self.verify(request)?;
+        let receipt = verified.receipt();
+        let (named, _) = self.named(&verified)?;
+        named.iter().map(|(id, event)| self.entry(id, event, &receipt.key)).collect()
+    }
+
+    fn verify<'r>(&self, request: &RawRequest<'r>) -> Result<Verified<'r>> {
+        self.verifier.verify(request, self.host.now()).map_err(|error| {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(error.reason()).or_default() += 1;
+            self.tell(WebhookOutcome::Refused, 0);
+            error.into()
+        })
+    }
+
+    /// The events of a delivery, each once, by names that tell them from all others; and how many came twice within it.
+    fn named(&self, verified: &Verified<'_>) -> Result<(Vec<(EventId, WebhookEvent)>, usize)> {
+        let events = self.format.events(verified)?;
+        if events.len() > MOST_EVENTS {
+            return Err(Error::decode(format!("the delivery has {} events; at most {MOST_EVENTS} are taken", events.len())));
+        }
+        let delivery = &verified.receipt().key;
+        let mut named: Vec<(EventId, WebhookEvent)> = Vec::with_capacity(events.len());
+        let mut within = HashSet::new();
+        let mut repeated = 0;
+        for (at, event) in events.into_iter().enumerate() {
+            let id = name(&event, delivery, at);
+            // A sender may write one event twice into a delivery.
+            if within.insert(id.clone()) { named.push((id, event)) } else { repeated += 1 }
+        }
+        Ok((named, repeated))
+    }
+
+    /// Whether the queue forgets op ids too soon to be the only one that remembers.
+    fn notes(&self) -> bool {
+        self.queue.capabilities().op_window < self.keep
+    }
+
     /// Takes one delivery in. A dropped future leaves it enqueued or not; the sender's repeat is right in both cases.
     ///
     /// # Errors
     /// [`ErrorKind::Signature`] with the reason as code, [`ErrorKind::Decode`] if a believed body is not what its sender
     /// documents, or those of queue and store. [`Inbound::status`] is the answer to each.
     pub async fn accept(&self, request: &RawRequest<'_>) -> Result<Accepted> {
-        let verified = match self.verifier.verify(request, self.host.now()) {
-            Ok(verified) => verified,
-            Err(error) => {
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(error.reason()).or_default() += 1;
-                self.tell(WebhookOutcome::Refused, 0);
-                return Err(error.into());
-            }
-        };
+        let verified = self.verify(request)?;
         let receipt = verified.receipt();
-        let events = self.format.events(&verified)?;
-        if events.len() > MOST_EVENTS {
-            return Err(Error::decode(format!("the delivery has {} events; at most {MOST_EVENTS} are taken", events.len())));
-        }
-        let mut named: Vec<(EventId, WebhookEvent)> = Vec::with_capacity(events.len());
-        let mut within = HashSet::new();
-        let mut repeated = 0;
-        for (at, event) in events.into_iter().enumerate() {
-            let id = name(&event, &receipt.key, at);
-            // A sender may write one event twice into a delivery.
-            if within.insert(id.clone()) { named.push((id, event)) } else { repeated += 1 }
-        }
-        let ids: Vec<&EventId> = named.iter().map(|(id, _)| id).collect();
-        let seen = inbox::seen(&*self.store, &self.connection, &ids).await?;
-        let mut fresh = Vec::with_capacity(named.len());
-        for ((id, event), seen) in named.into_iter().zip(seen) {
-            if seen { repeated += 1 } else { fresh.push((id, event)) }
-        }
+        let (named, mut repeated) = self.named(&verified)?;
+        let fresh = if self.notes() {
+            let ids: Vec<&EventId> = named.iter().map(|(id, _)| id).collect();
+            let seen = inbox::seen(&*self.store, &self.connection, &ids).await?;
+            let before = named.len();
+            let fresh: Vec<_> = named.into_iter().zip(seen).filter_map(|(event, seen)| (!seen).then_some(event)).collect();
+            repeated += before - fresh.len();
+            fresh
+        } else {
+            named
+        };
         let entries = fresh.iter().map(|(id, event)| self.entry(id, event, &receipt.key)).collect::<Result<Vec<_>>>()?;
         let mut enqueued = 0;
         if !entries.is_empty() {
@@ -202,7 +234,9 @@ impl Inbound {
                     Enqueued::Coalesced(_) | Enqueued::New(_) => enqueued += 1,
                 }
             }
-            self.note(fresh.into_iter().map(|(id, _)| id).collect()).await?;
+            if self.notes() {
+                self.note(fresh.into_iter().map(|(id, _)| id).collect()).await?;
+            }
         }
         let outcome = if enqueued == 0 && repeated > 0 { WebhookOutcome::Repeated } else { WebhookOutcome::Accepted };
         self.tell(outcome, enqueued);

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::Price;
 use crate::model::{Entity, Fields, RecordId, Version};
 use crate::sync::decide::FieldChange;
 use crate::sync::guarantee::Guarantee;
@@ -98,16 +99,27 @@ impl Way {
     }
 }
 
-/// The price in API calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The price in API calls, and in what the CRM counts instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Cost {
     /// Calls that making the plan took.
     pub read_calls: u64,
     /// Calls that applying it takes, if nothing has to be repeated.
     pub write_calls: u64,
-    /// Calls the CRM says are left in its current window.
+    /// What applying it takes of the CRM's allowance, if nothing has to be repeated, where calls have prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// What the CRM says is left in its current window: calls, or the units of the price.
     pub left: Option<u64>,
+}
+
+impl Cost {
+    /// False if it is known that the allowance is not enough.
+    pub fn is_affordable(&self) -> bool {
+        let needed = self.price.as_ref().map_or(self.write_calls, |price| price.amount);
+        self.left.is_none_or(|left| left >= needed)
+    }
 }
 
 /// How many rows of each kind.
@@ -198,6 +210,9 @@ impl fmt::Display for Plan {
             }
         }
         write!(f, "  API calls: {} made to plan, {} needed to apply", self.cost.read_calls, self.cost.write_calls)?;
+        if let Some(price) = &self.cost.price {
+            write!(f, ", for {price}")?;
+        }
         if let Some(left) = self.cost.left {
             write!(f, ", {left} left in the CRM's window")?;
         }

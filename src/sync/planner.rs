@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
+use crate::adapter::Price;
 use crate::error::{Result, chain};
 use crate::mapping::{Lookup, Mode};
 use crate::model::{Fields, Link, Record, RecordId, Value};
@@ -42,6 +43,9 @@ impl Engine {
         draft.keep_targets_unique();
         let rows = draft.finish();
         let left = inner.adapter.quota().await?.and_then(|quota| quota.left());
+        let prices = [if inner.guarantee.is_keyed() { "upsert" } else { "create" }, "update"]
+            .map(|operation| inner.adapter.call_price(&inner.entity, operation));
+        let [create, update] = prices.each_ref().map(|price| price.as_ref().map_or(1, |price| price.amount.max(1)));
         let mut plan = Plan {
             connection: inner.connection().to_owned(),
             entity: inner.entity.clone(),
@@ -50,12 +54,19 @@ impl Engine {
             creates: Way::Rows,
             updates: Way::Rows,
             rows,
-            cost: Cost { read_calls: draft.read_calls, write_calls: 0, left },
+            cost: Cost { read_calls: draft.read_calls, write_calls: 0, price: None, left },
         };
         let summary = plan.summary();
-        plan.creates = inner.way(Action::Create, summary.create, left);
-        plan.updates = inner.way(Action::Update, summary.update, left.map(|left| left.saturating_sub(plan.creates.calls(summary.create))));
-        plan.cost.write_calls = plan.creates.calls(summary.create) + plan.updates.calls(summary.update);
+        plan.creates = inner.way(Action::Create, summary.create, left.map(|left| left / create));
+        let creates = plan.creates.calls(summary.create);
+        let rest = left.map(|left| left.saturating_sub(creates.saturating_mul(create)) / update);
+        plan.updates = inner.way(Action::Update, summary.update, rest);
+        let updates = plan.updates.calls(summary.update);
+        plan.cost.write_calls = creates + updates;
+        plan.cost.price = prices.into_iter().flatten().next().map(|price| {
+            let amount = creates.saturating_mul(create).saturating_add(updates.saturating_mul(update));
+            Price::new(amount, price.unit)
+        });
         Ok(plan)
     }
 }
@@ -195,6 +206,11 @@ impl<'a> Draft<'a> {
                 (Ok(create), Ok(update)) => {
                     // An update speaks of no more references than a create.
                     self.lookups.extend(create.lookups.into_iter().map(|lookup| (at, lookup)));
+                    if let Some((name, rules)) = &self.inner.rules
+                        && let Some(reason) = rules.leaves_out(name, &create.fields)
+                    {
+                        work.verdict = Some((Action::Skip, reason));
+                    }
                     work.mapped = Some((create.fields, update.fields));
                 }
                 (Err(error), _) | (_, Err(error)) => {
@@ -417,6 +433,17 @@ impl<'a> Draft<'a> {
                         row.changes = changes;
                         row.mapped = update;
                     }
+                }
+                if let Some((_, rules)) = &inner.rules
+                    && !rules.allows(row.action)
+                {
+                    let kind = if row.action == Action::Create { "create" } else { "update" };
+                    row.reason = format!("the sync rules leave out every {kind}");
+                    row.action = Action::Skip;
+                    // Nothing was agreed: it is planned anew once the rules allow it.
+                    (row.fields, row.mapped, row.changes) = (Fields::new(), Fields::new(), Vec::new());
+                    row.hash.clear();
+                    return row;
                 }
                 // What was read is known from now on, also where this record says nothing: a field that is emptied later must
                 // not look like one that was always empty.

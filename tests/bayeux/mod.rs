@@ -1,6 +1,7 @@
 //! A Bayeux client that checks nothing and remembers only its cookie.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails should stop")]
 #![allow(clippy::needless_pass_by_value, reason = "messages are written where they are sent")]
 
 use bytes::Bytes;

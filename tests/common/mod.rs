@@ -1,5 +1,13 @@
 //! Reading the library's own sources.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, like the tests"
+)]
+
 use std::fs;
 use std::path::Path;
 

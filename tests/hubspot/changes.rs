@@ -57,76 +57,98 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The seed is printed, and can be given: `PROPTEST_RNG_SEED`.
-fn seeded() -> ProptestConfig {
+fn seeded(cases: u32) -> ProptestConfig {
     let given = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
     println!("PROPTEST_RNG_SEED={seed}");
-    ProptestConfig { cases: 24, rng_seed: RngSeed::Fixed(seed), ..ProptestConfig::default() }
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), ..ProptestConfig::default() }
+}
+
+/// Whatever happens in these steps, the feed tells every record's last state, and every deletion.
+async fn tell_all(seed: u64, lag: u64, steps: Vec<Step>) {
+    let (client, portal, _, clock) = connect(seed);
+    portal.lag(lag);
+    let mut feed = ChangeFeed::new(CONTACTS, Since::Start);
+    feed.select = vec!["score".to_owned()];
+    feed.deletes = true;
+    let mut wanted: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut gone: BTreeSet<u64> = BTreeSet::new();
+    let mut told: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut told_gone: BTreeSet<u64> = BTreeSet::new();
+    let mut stamp = 0;
+    let mut hear = |changes: Vec<Change>, told: &mut BTreeMap<u64, u64>| {
+        for change in changes {
+            let id: u64 = change.id.as_str().parse().unwrap();
+            if change.kind == ChangeKind::Deleted {
+                told_gone.insert(id);
+            } else {
+                let score: u64 = change.fields.text("score").unwrap().parse().unwrap();
+                let known = told.entry(id).or_default();
+                *known = (*known).max(score);
+            }
+        }
+    };
+    for step in steps {
+        match step {
+            Step::Poll(seconds) => {
+                clock.advance(Duration::from_secs(seconds));
+                hear(drain(&client, &mut feed).await, &mut told);
+            }
+            Step::Remove(nth) => {
+                if let Some(id) = wanted.keys().nth(nth).copied() {
+                    portal.remove("contacts", id);
+                    wanted.remove(&id);
+                    gone.insert(id);
+                }
+            }
+            Step::Write { count, same, wait } => {
+                clock.advance(Duration::from_millis(wait));
+                for n in 0..count {
+                    stamp += 1;
+                    let id = wanted.keys().nth(n).copied().filter(|_| n < same);
+                    let id = portal.put("contacts", id, &[("score", &stamp.to_string())]);
+                    wanted.insert(id, stamp);
+                }
+            }
+        }
+    }
+    // At rest, some polls later.
+    for _ in 0..4 {
+        clock.advance(Duration::from_secs(301));
+        hear(drain(&client, &mut feed).await, &mut told);
+    }
+    for (id, stamp) in &wanted {
+        assert_eq!(told.get(id), Some(stamp), "record {id}");
+    }
+    assert!(told_gone.is_superset(&gone), "{gone:?} {told_gone:?}");
+}
+
+fn run(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work);
 }
 
 proptest! {
-    #![proptest_config(seeded())]
+    #![proptest_config(seeded(24))]
 
     #[test]
     fn every_last_state_and_every_deletion_is_told(seed in any::<u64>(), lag in 0_u64..60_000, steps in prop::collection::vec(step(), 1..14)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let (client, portal, _, clock) = connect(seed);
-            portal.lag(lag);
-            let mut feed = ChangeFeed::new(CONTACTS, Since::Start);
-            feed.select = vec!["score".to_owned()];
-            feed.deletes = true;
-            let mut wanted: BTreeMap<u64, u64> = BTreeMap::new();
-            let mut gone: BTreeSet<u64> = BTreeSet::new();
-            let mut told: BTreeMap<u64, u64> = BTreeMap::new();
-            let mut told_gone: BTreeSet<u64> = BTreeSet::new();
-            let mut stamp = 0;
-            let mut hear = |changes: Vec<Change>, told: &mut BTreeMap<u64, u64>| {
-                for change in changes {
-                    let id: u64 = change.id.as_str().parse().unwrap();
-                    if change.kind == ChangeKind::Deleted {
-                        told_gone.insert(id);
-                    } else {
-                        let score: u64 = change.fields.text("score").unwrap().parse().unwrap();
-                        let known = told.entry(id).or_default();
-                        *known = (*known).max(score);
-                    }
-                }
-            };
-            for step in steps {
-                match step {
-                    Step::Poll(seconds) => {
-                        clock.advance(Duration::from_secs(seconds));
-                        hear(drain(&client, &mut feed).await, &mut told);
-                    }
-                    Step::Remove(nth) => {
-                        if let Some(id) = wanted.keys().nth(nth).copied() {
-                            portal.remove("contacts", id);
-                            wanted.remove(&id);
-                            gone.insert(id);
-                        }
-                    }
-                    Step::Write { count, same, wait } => {
-                        clock.advance(Duration::from_millis(wait));
-                        for n in 0..count {
-                            stamp += 1;
-                            let id = wanted.keys().nth(n).copied().filter(|_| n < same);
-                            let id = portal.put("contacts", id, &[("score", &stamp.to_string())]);
-                            wanted.insert(id, stamp);
-                        }
-                    }
-                }
-            }
-            // At rest, some polls later.
-            for _ in 0..4 {
-                clock.advance(Duration::from_secs(301));
-                hear(drain(&client, &mut feed).await, &mut told);
-            }
-            for (id, stamp) in &wanted {
-                assert_eq!(told.get(id), Some(stamp), "record {id}");
-            }
-            assert!(told_gone.is_superset(&gone), "{gone:?} {told_gone:?}");
-        });
+        run(tell_all(seed, lag, steps));
+    }
+}
+
+proptest! {
+    #![proptest_config(seeded(3))]
+
+    /// The same with one instant that holds more than a search gives, somewhere in the middle.
+    #[test]
+    fn every_last_state_is_told_past_the_ceiling(
+        (seed, lag) in (any::<u64>(), 0_u64..60_000),
+        steps in prop::collection::vec(step(), 1..6),
+        (at, count, wait) in (0_usize..6, 10_001_usize..10_300, 0_u64..90_000),
+    ) {
+        let mut steps = steps;
+        steps.insert(at.min(steps.len()), Step::Write { count, same: 2, wait });
+        run(tell_all(seed, lag, steps));
     }
 }
 

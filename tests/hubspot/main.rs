@@ -5,10 +5,12 @@ mod client;
 mod conformance;
 mod engine;
 mod flows;
+mod log;
 mod prism;
 mod sandbox;
 mod search;
 mod traps;
+mod typed;
 
 #[path = "../support/hubspot.rs"]
 mod hubspot;

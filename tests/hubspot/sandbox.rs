@@ -12,11 +12,12 @@ use std::time::Duration;
 use crm_sync::adapter::{BulkOp, CrmAdapter, CrmAdapterExt, WriteOptions};
 use crm_sync::error::ErrorKind;
 use crm_sync::host::{Host, ManualClock};
-use crm_sync::hubspot::entity::{COMPANIES, CONTACTS, DEALS, NOTES};
+use crm_sync::hubspot::entity::{CALLS, COMPANIES, CONTACTS, DEALS, EMAILS, MEETINGS, NOTES, TASKS};
 use crm_sync::hubspot::flows::{ContactSync, EmailEngagement, MarketingContact, Telling};
 use crm_sync::hubspot::{
-    ApiVersion, AssociationType, EventTemplate, FormSubmission, HubSpot, HubSpotConfig, HubSpotEvents, HubSpotJournal, HubSpotTemplates,
-    HubSpotVerifier, JournalCondition, JournalSubscription, ObjectSchema, OwnWrites, Property, TemplateToken,
+    ApiVersion, AssociationType, EmailDirection, Engagement, EventTemplate, FormSubmission, HubSpot, HubSpotConfig, HubSpotEvents,
+    HubSpotJournal, HubSpotTemplates, HubSpotVerifier, JournalCondition, JournalSubscription, ObjectSchema, OwnWrites, Property,
+    TemplateToken,
 };
 use crm_sync::model::{ChangeKind, Entity, ExternalKey, Fields, RecordId};
 use crm_sync::query::{Criteria, Query};
@@ -427,4 +428,67 @@ async fn objects_are_provisioned_once_with_what_they_are_associated_with() {
     let (row, deal) = (RecordId::new(row.id), RecordId::new(deal.to_string()));
     client.associate_default((&campaign, &row), (&DEALS, &deal)).await.unwrap();
     assert_eq!(client.associated(&campaign, &row, &DEALS).await.unwrap()[0].id, deal);
+}
+
+/// Each kind of activity, tied to what it is about, once without and once with a mark that makes it repeatable.
+#[tokio::test]
+async fn activities_of_every_kind() {
+    let (client, portal, _) = connect(21);
+    let (ann, acme) = (portal.put("contacts", None, &[("email", "ann@b.test")]), portal.put("companies", None, &[("name", "Acme")]));
+    let at = portal.host.now();
+    let later = at.checked_add(Duration::from_secs(1_800)).unwrap();
+    let all = [
+        (TASKS, Engagement::task("Call back", later).field("hs_task_priority", "HIGH"), "hs_task_subject", "Call back"),
+        (CALLS, Engagement::call("First call", at), "hs_call_title", "First call"),
+        (EMAILS, Engagement::email("Hello", EmailDirection::Outgoing, at), "hs_email_subject", "Hello"),
+        (MEETINGS, Engagement::meeting("Demo", at, later), "hs_meeting_title", "Demo"),
+    ];
+    for (kind, engagement, property, wanted) in all {
+        let engagement = engagement.about(CONTACTS, ann.to_string()).about(COMPANIES, acme.to_string());
+        let made = client.log(&engagement).await.unwrap();
+        for entity in [CONTACTS, COMPANIES] {
+            let about = if entity == CONTACTS { ann } else { acme };
+            let tied = client.associated(&entity, &RecordId::new(about.to_string()), &kind).await.unwrap();
+            assert_eq!(tied.iter().map(|tie| tie.id.as_str()).collect::<Vec<_>>(), [made.id.as_str()], "{kind} of {entity}");
+        }
+        let id = RecordId::new(made.id.as_str());
+        let read = client.get(&kind, &id, &[property.to_owned()]).await.unwrap().unwrap();
+        assert_eq!(read.fields.text(property), Some(wanted), "{kind}");
+        HubSpot::update(&client, &kind, None, id.as_str(), &fields(json!({property: "changed"}))).await.unwrap();
+        assert_eq!(client.get(&kind, &id, &[property.to_owned()]).await.unwrap().unwrap().fields.text(property), Some("changed"));
+        // With a mark the same activity stays one, however often it is told.
+        portal.property(kind.as_str(), "crm_sync_id", "string", "text", true);
+        let marked = engagement.mark("crm_sync_id", "a-1");
+        let first = client.log(&marked).await.unwrap();
+        assert_eq!(client.log(&marked).await.unwrap().id, first.id, "{kind}");
+        assert_eq!(portal.count(kind.as_str()), 2, "{kind}");
+        client.delete(&kind, &id, &WriteOptions::new()).await.unwrap();
+        assert!(client.get(&kind, &id, &[]).await.unwrap().is_none(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_made_changed_and_archived() {
+    let (client, portal, _) = connect(22);
+    let question = |name: &str| json!({"objectTypeId": "0-1", "name": name, "label": name, "fieldType": "single_line_text", "required": name == "email"});
+    let group =
+        |names: &[&str]| json!({"groupType": "default_group", "fields": names.iter().map(|name| question(name)).collect::<Vec<_>>()});
+    let made = client.create_form(&json!({"name": "Spring", "fieldGroups": [group(&["email"])]})).await.unwrap();
+    assert_eq!((made.name.as_str(), made.form_type.as_str(), made.fields().count()), ("Spring", "hubspot", 1));
+    let submission = FormSubmission::new(&made.id).field("email", "ann@b.test").field("firstname", "Ann").at(portal.host.now());
+    assert_eq!(made.check(&submission).unwrap_err().kind(), ErrorKind::Validation, "the form does not ask for a first name yet");
+    let changed = client.update_form(&made.id, &json!({"fieldGroups": [group(&["email", "firstname"])]})).await.unwrap();
+    assert_eq!((changed.name.as_str(), changed.fields().count()), ("Spring", 2));
+    changed.check(&submission).unwrap();
+    client.submit_form(&submission, true).await.unwrap();
+    let (entries, _) = client.form_entries(&made.id, None).await.unwrap();
+    assert_eq!(entries.len(), 1);
+    // What HubSpot refuses, and what is refused before it is asked.
+    let error = client.update_form(&made.id, &json!({"fieldGroups": [group(&["no_such_property"])]})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Validation);
+    assert_eq!(client.create_form(&json!({"fieldGroups": []})).await.unwrap_err().kind(), ErrorKind::Config);
+    client.delete_form(&made.id).await.unwrap();
+    client.delete_form("11111111-2222-3333-4444-555555555555").await.unwrap();
+    let listed = client.forms(None).await.unwrap();
+    assert!(listed.items.iter().all(|form| form.id != made.id), "an archived form is not listed");
 }

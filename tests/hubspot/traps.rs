@@ -378,6 +378,28 @@ async fn trap_21_signatures_are_over_raw_bytes_and_a_decoded_address() {
         let (found, secret) = check(&verifier, method, url, &headers, body, now).unwrap();
         assert_eq!((found, secret.as_str()), (scheme, "old"), "{url}");
     }
+    // The public vector, whose quotes are no JSON, and the same with JSON's; then all that is nearly right.
+    let (at, json) = (jiff::Timestamp::from_millisecond(1_693_657_560_000).unwrap(), "{\"example_field\":\"example_value\"}");
+    let (quoted, time) = ("K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y=", ("x-hubspot-request-timestamp", "1693657560000"));
+    for (body, code) in [("{'example_field':'example_value'}", quoted), (json, "oaA3M5dEtt6kFsseJD/Hv/x+JNl1vsoxFj4oxmwP6Go=")] {
+        let signed = headers(&[(v3, code), time]);
+        assert_eq!(check(&verifier, Method::POST, uri, &signed, body, at).unwrap().0, "hubspot_v3");
+        assert!(check(&verifier, Method::GET, uri, &signed, body, at).is_err());
+        assert!(check(&verifier, Method::POST, "https://www.example.com/webhook_uri/", &signed, body, at).is_err());
+        for other in [format!("{body}\n"), format!("\u{feff}{body}"), body.replacen('x', "y", 1), body.replace("example", "\\u0065xample")]
+        {
+            assert!(check(&verifier, Method::POST, uri, &signed, &other, at).is_err(), "{other}");
+        }
+        for stamp in ["1693657560001", "-1693657560000", "1693657560", "99999999999999999999999", "x", ""] {
+            let wrong = headers(&[(v3, code), ("x-hubspot-request-timestamp", stamp)]);
+            assert!(check(&verifier, Method::POST, uri, &wrong, body, at).is_err(), "{stamp}");
+        }
+        for wrong in ["", "A", &code[1..], &code.to_lowercase()] {
+            assert!(check(&verifier, Method::POST, uri, &headers(&[(v3, wrong), time]), body, at).is_err(), "{wrong}");
+        }
+        assert!(check(&verifier, Method::POST, uri, &headers(&[(v3, code), (v3, code), time]), body, at).is_err(), "twice");
+        assert!(check(&verifier, Method::POST, uri, &headers(&[(v3, code)]), body, at).is_err(), "no time");
+    }
     // What the official helpers compute, without decoding.
     let undecoded = headers(&[(v3, "a6UAVMcy98nJfljDwuaxt5o3XskChXSXH4Xv7u1aC/c="), stamp]);
     assert!(check(&verifier, Method::POST, escaped, &undecoded, BODY, now).is_err());
@@ -446,4 +468,25 @@ async fn trap_23_the_guides_own_mistakes() {
         assert!(hub.pipelines(&DEALS).await.unwrap_err().is_retryable(), "{status}");
     }
     assert_eq!(Entity::new("contacts"), CONTACTS);
+}
+
+/// The published vector whose body is no JSON: bytes are signed, not what they mean. And the same with a body that is.
+#[test]
+fn trap_21_what_is_signed_need_not_be_json() {
+    let verifier = HubSpotVerifier::new("hubspot", Secrets::new("app", "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy").unwrap());
+    let now = jiff::Timestamp::from_millisecond(1_693_657_560_000).unwrap();
+    let vectors = [
+        ("{'example_field':'example_value'}", "K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y="),
+        (r#"{"example_field":"example_value"}"#, "oaA3M5dEtt6kFsseJD/Hv/x+JNl1vsoxFj4oxmwP6Go="),
+    ];
+    for (at, (body, signature)) in vectors.into_iter().enumerate() {
+        let headers = headers(&[("x-hubspot-signature-v3", signature), ("x-hubspot-request-timestamp", "1693657560000")]);
+        let verify = |body: &str| {
+            let request =
+                RawRequest { method: &Method::POST, url: "https://www.example.com/webhook_uri", headers: &headers, body: body.as_bytes() };
+            verifier.verify(&request, now).map(|verified| verified.receipt().scheme)
+        };
+        assert_eq!(verify(body).unwrap(), "hubspot_v3");
+        assert!(verify(vectors[1 - at].0).is_err(), "the other body");
+    }
 }

@@ -328,6 +328,18 @@ async fn a_hit_is_no_record() {
     assert_eq!(one.search_exact(Kind::Note, "content", "x").await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
+/// The index finds parts of words, and what it finds may have changed since: the first hit is somebody else.
+#[tokio::test]
+async fn a_hit_is_compared_before_it_is_believed() {
+    let hits = json!({"items": [{"item": {"id": 1, "emails": ["myself@x.com"]}}, {"item": {"id": 2, "emails": ["self@x.com"]}}]});
+    let row = |id: u32, email: &str| json!({"id": id, "name": email, "emails": [{"value": email, "primary": true}]});
+    let (one, replay) = client(vec![ok(hits), ok(json!([row(1, "myself@x.com"), row(2, "Self@x.com")]))]);
+    let query = Query::new(entity::PERSONS).filter(Criteria::eq("emails", "self@x.com"));
+    let page = one.search(&query).await.unwrap();
+    assert_eq!(page.items.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(replay.left(), 0);
+}
+
 // ---- limits -------------------------------------------------------------------------------------------------------------
 
 #[tokio::test]

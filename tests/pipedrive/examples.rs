@@ -10,7 +10,7 @@
 )]
 
 use crm_sync::pipedrive::types::{
-    Activity, ActivityType, Deal, Lead, Note, Organization, Person, Pipeline, Product, Resource, Stage, User,
+    Activity, ActivityType, Deal, Lead, LeadLabel, Note, Organization, Person, Pipeline, Product, Resource, Stage, User,
 };
 use crm_sync::pipedrive::{Envelope, Kind, Op};
 use serde::Deserialize;
@@ -94,6 +94,7 @@ fn records_fit_their_types() {
         typed::<ActivityType>(&extract),
     ];
     assert!(counts.iter().all(|count| *count >= 3), "{counts:?}");
+    assert!(typed::<LeadLabel>(&extract) >= 1);
 }
 
 #[test]
@@ -127,6 +128,7 @@ fn prices_are_the_published_ones() {
         assert_eq!(published("v1", "PUT", &format!("/{word}/{{id}}/merge")), Some(Kind::Person.price(Op::Merge)));
         assert_eq!(published("v2", "GET", &format!("/{word}/search")), Some(Kind::Person.price(Op::Search)));
     }
+    assert_eq!(published("v1", "GET", "/noteFields"), Some(Kind::Note.price(Op::Fields)));
     for word in ["personFields", "organizationFields", "dealFields", "productFields"] {
         assert_eq!(published("v2", "GET", &format!("/{word}")), Some(Kind::Person.price(Op::Fields)));
     }

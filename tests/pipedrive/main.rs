@@ -4,12 +4,11 @@ mod cautions;
 mod client;
 mod conformance;
 mod examples;
-mod flows;
+mod more;
 mod prism;
 mod sandbox;
+mod typed;
 
-#[path = "../support/pipedrive.rs"]
-mod account;
 #[path = "../support/company.rs"]
 mod company;
 #[path = "../support/npm.rs"]

@@ -105,6 +105,7 @@ async fn what_the_client_sends_is_what_the_documents_allow() {
     first(client.leads(), all().filter("organization_id", 1)).await;
     first(client.users(), ListQuery::new()).await;
     first(client.activity_types(), ListQuery::new()).await;
+    first(client.lead_labels(), ListQuery::new()).await;
     assert!(client.authenticate().await.unwrap().user.is_some());
 
     // Everything that may be written, created and changed.
@@ -138,6 +139,7 @@ async fn what_the_client_sends_is_what_the_documents_allow() {
         (entity::NOTES, note),
         (entity::LEADS, lead),
         (entity::ACTIVITY_TYPES, json!({"name": "x", "icon_key": "call", "color": "FFFFFF"})),
+        (entity::LEAD_LABELS, json!({"name": "x", "color": "red"})),
     ] {
         round(&client, &entity, &fields(body)).await;
     }
@@ -166,6 +168,16 @@ async fn what_the_client_sends_is_what_the_documents_allow() {
         let merged = client.merge(kind, &RecordId::new("7"), &RecordId::new("1")).await;
         assert!(merged.is_ok_and(|merged| merged.removed.as_str() == "7") || kind != Kind::Person, "{kind}");
     }
+    for kind in [entity::NOTES, entity::PERSONS, entity::DEALS, entity::PRODUCTS, entity::ACTIVITIES] {
+        client.describe(&kind).await.unwrap_or_else(|error| panic!("describe {kind}: {error:?}"));
+    }
+    let kinds = [Kind::Activity, Kind::Deal, Kind::Note, Kind::Organization, Kind::Person, Kind::Product, Kind::User];
+    let since = Since::At(Host::tokio().now());
+    assert!(!client.recents(&kinds, &since).await.unwrap().items.is_empty());
+    let begun = client.convert_lead(&RecordId::new(LEAD), None).await.unwrap();
+    client.conversion(&begun).await.unwrap();
+    let begun = client.convert_deal(&RecordId::new("1")).await.unwrap();
+    client.conversion(&begun).await.unwrap();
     let hook = NewSubscription::new("x", "https://host.example/hook", Some(Kind::Deal), "u", SecretString::from("p")).user_id(1);
     client.subscribe(&hook).await.unwrap();
     client.subscriptions().await.unwrap();
@@ -174,7 +186,7 @@ async fn what_the_client_sends_is_what_the_documents_allow() {
 
 async fn round(client: &Pipedrive, entity: &Entity, body: &Fields) {
     let options = WriteOptions::new();
-    let id = RecordId::new(if *entity == entity::LEADS { LEAD } else { "1" });
+    let id = RecordId::new(if matches!(entity.as_str(), "leads" | "leadLabels") { LEAD } else { "1" });
     client.create(entity, body, &options).await.unwrap_or_else(|error| panic!("create {entity}: {error:?}"));
     client.update(entity, &id, body, &options).await.unwrap_or_else(|error| panic!("update {entity}: {error:?}"));
     client.get(entity, &id, &[]).await.unwrap_or_else(|error| panic!("get {entity}: {error:?}"));

@@ -11,12 +11,16 @@
 use crate::company;
 use crate::support;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use company::{BUDGET, Company};
 use crm_sync::adapter::{ChangeFeed, CrmAdapter, CrmAdapterExt, Since, WriteOptions};
 use crm_sync::error::ErrorKind;
+use crm_sync::http::{Body, HttpError, HttpTransport};
 use crm_sync::mapping::{Mapping, MappingSet};
 use crm_sync::model::{ChangeKind, Fields, RecordId, Value};
 use crm_sync::pipedrive::flows::{Ensured, MarketingActivity, MarketingLead, PersonSync};
@@ -94,14 +98,33 @@ async fn a_lead_comes_in_once_and_changes_are_told() {
     assert_eq!((again.person, again.person_was), (first.person, Ensured::Known));
     assert_eq!(company.writes(), before, "nothing to write");
     let mut news = lead();
+    // What somebody may have corrected stays.
+    news.first_name = "Janet".to_owned();
     news.email = Some("jane@home.example".to_owned());
     news.fields.insert("temperature", "Cold");
     news.history = Some("<p>bought</p>".to_owned());
     sync.sync(&news).await.unwrap();
     assert_eq!(company.writes(), before + 2, "the person and the history");
     let person = company.rows("person").remove(0);
+    assert_eq!(person["name"], "Jane Doe");
     assert_eq!(person["emails"][1], json!({"value": "jane@home.example", "primary": false, "label": "work"}));
     assert!(company.rows("note").iter().any(|note| note["content"].as_str().unwrap().contains("bought")));
+}
+
+#[tokio::test]
+async fn won_is_a_status_and_an_unknown_type_fails_alone() {
+    let company = Company::new(0);
+    company.furnish().await;
+    let sync = PersonSync::new(company.client(), Arc::new(MemoryStore::new(company.host.clone()))).activity_type("webinar", "Call");
+    let mut lead = lead();
+    lead.stage = Some("Won".to_owned());
+    lead.activities[0].kind = "dance".to_owned();
+    let synced = sync.sync(&lead).await.unwrap();
+    let deal = company.rows("deal").remove(0);
+    let first = company.rows("stage").remove(0);
+    assert_eq!((&deal["status"], &deal["stage_id"]), (&json!("won"), &first["id"]), "it is where new deals are");
+    assert!(synced.activities[0].is_err() && synced.activities[1].is_ok());
+    assert_eq!(company.rows("activity").len(), 1);
 }
 
 #[tokio::test]
@@ -176,10 +199,11 @@ async fn the_engine_loads_and_what_it_costs() {
     // One page of the list tells that nobody has a key yet, so that no key has to be searched for (20 each).
     assert_eq!(planned - start, 10);
     assert_eq!(company.lines().last().unwrap(), "GET /api/v2/persons");
-    let price = client.price(&plan).unwrap();
-    assert_eq!((price.creates, price.updates), (500, 0));
+    let price = plan.cost.price.as_ref().unwrap();
+    assert_eq!(price.to_string(), "500 tokens");
+    assert!(plan.to_string().contains("100 needed to apply, for 500 tokens, "), "{plan}");
     engine.apply(&plan).try_collect::<Vec<_>>().await.unwrap();
-    assert_eq!(spent(&client) - planned, price.total(), "the plan's price is what applying it costs");
+    assert_eq!(spent(&client) - planned, price.amount, "the plan's price is what applying it costs");
     let rows = company.rows("person");
     assert_eq!((rows.len(), &rows[7]["custom_fields"][&key]), (100, &json!("host-7")));
     assert!(rows[7]["custom_fields"][&temperature].is_i64());
@@ -190,7 +214,7 @@ async fn the_engine_loads_and_what_it_costs() {
     // One of a hundred: the records that change are read again (10 for up to 100), then written (5).
     people[3].fields.insert("name", "Somebody else");
     let plan = engine.plan(&people).await.unwrap();
-    assert_eq!((plan.writes(), client.price(&plan).unwrap().total()), (1, 5));
+    assert_eq!((plan.writes(), plan.cost.price.as_ref().unwrap().amount), (1, 5));
     engine.apply(&plan).try_collect::<Vec<_>>().await.unwrap();
     assert_eq!(company.rows("person")[3]["name"], "Somebody else");
     assert_eq!(spent(&client) - before, 5);
@@ -320,6 +344,28 @@ async fn changes_are_polled_and_deletions_of_deals_told() {
 
 // ---- webhooks ----------------------------------------------------------------------------------------------------------
 
+/// Where webhooks arrive; it keeps them, and answers 503 until it is up.
+#[derive(Debug, Default)]
+struct Receiver {
+    up: AtomicBool,
+    got: Mutex<Vec<http::Request<Bytes>>>,
+}
+
+impl Receiver {
+    fn take(&self) -> Vec<http::Request<Bytes>> {
+        std::mem::take(&mut self.got.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl HttpTransport for Receiver {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, HttpError> {
+        self.got.lock().unwrap().push(request);
+        let status = if self.up.load(Ordering::SeqCst) { 200 } else { 503 };
+        Ok(http::Response::builder().status(status).body(Body::from_bytes("")).unwrap())
+    }
+}
+
 #[tokio::test]
 async fn webhooks_arrive_and_are_read() {
     let company = Company::new(0);
@@ -335,13 +381,22 @@ async fn webhooks_arrive_and_are_read() {
     client.win(&RecordId::new(deal.to_string())).await.unwrap();
     let merged = client.merge(Kind::Person, &RecordId::new(bob.to_string()), &RecordId::new(ann.to_string())).await.unwrap();
     assert_eq!(merged.survivor.as_str(), ann.to_string());
+    // A receiver that is down: the deliveries stay.
+    let receiver = Arc::new(Receiver::default());
+    let count = company.sandbox.pipedrive_deliveries().len();
+    assert_eq!(company.sandbox.send_pipedrive_webhooks(&*receiver).await.unwrap(), 0);
+    assert_eq!(receiver.take().len(), count);
+    company.host.sleep(Duration::from_secs(4)).await;
+    receiver.up.store(true, Ordering::SeqCst);
+    assert_eq!(company.sandbox.send_pipedrive_webhooks(&*receiver).await.unwrap(), count);
+    assert!(company.sandbox.pipedrive_deliveries().is_empty());
     let mut kinds = Vec::new();
-    for delivery in company.sandbox.pipedrive_deliveries() {
-        let method = http::Method::POST;
-        let mut headers = http::HeaderMap::new();
-        headers.insert("authorization", delivery.authorization.as_deref().unwrap().parse().unwrap());
-        let body = delivery.body.clone();
-        let request = RawRequest { method: &method, url: "https://host.example/hook", headers: &headers, body: body.as_bytes() };
+    for request in receiver.take() {
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.to_string();
+        assert_eq!(url, "https://host.example/hook");
+        let mut headers = parts.headers;
+        let request = RawRequest { method: &parts.method, url: &url, headers: &headers, body: &body };
         let verified = verifier.verify(&request, company.host.now()).unwrap();
         for event in PipedriveEvents.events(&verified).unwrap() {
             if event.kind == "person.create" && kinds.is_empty() {
@@ -352,7 +407,7 @@ async fn webhooks_arrive_and_are_read() {
             kinds.push(event.kind);
         }
         headers.insert("authorization", "Basic dXNlcjp3cm9uZw==".parse().unwrap());
-        let request = RawRequest { method: &method, url: "https://host.example/hook", headers: &headers, body: body.as_bytes() };
+        let request = RawRequest { method: &parts.method, url: &url, headers: &headers, body: &body };
         assert!(verifier.verify(&request, company.host.now()).is_err());
     }
     for wanted in ["person.create", "deal.create", "deal.change", "deal.won", "person.delete", "person.change", "person.merge"] {
@@ -405,7 +460,8 @@ async fn a_spent_day_stops_everything() {
 async fn a_burst_is_waited_for_and_a_web_page_ends_it() {
     let company = Company::new(0);
     company.sandbox.set_pipedrive_options(|options| (options.burst, options.block_after) = (Some(2), 2)).unwrap();
-    let client = company.client();
+    // One who does not keep the limit.
+    let client = Pipedrive::new(company.config().pace(false), company.sandbox.transport(), company.host.clone()).unwrap();
     client.me().await.unwrap();
     client.me().await.unwrap();
     let error = client.me().await.unwrap_err();

@@ -1,6 +1,14 @@
 //! The Pipedrive face spoken to in raw HTTP.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests fail by panicking, like the tests"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! A HubSpot account spoken to in raw HTTP.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails should stop")]
 
 use std::sync::Arc;
 use std::time::Duration;

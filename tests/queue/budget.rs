@@ -10,7 +10,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "real processes and real servers are waited for")]
 
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "postgres", feature = "redis")))]
 use crate::servers;
 use crate::support;
 
@@ -232,9 +232,12 @@ async fn sqlite(path: &Path) -> SqliteStore {
 const URL: &str = "CRM_SYNC_BUDGET_URL";
 const TOKEN: &str = "CRM_SYNC_BUDGET_TOKEN";
 const FILE: &str = "CRM_SYNC_BUDGET_FILE";
-const LIMIT: u32 = 100;
-const PER: Duration = Duration::from_secs(2);
-const RUN: Duration = Duration::from_secs(8);
+const LIMIT: u32 = 80;
+/// A window so long that a machine busy with other things is late by a small part of it only.
+const PER: Duration = Duration::from_secs(12);
+/// The part of it by which a call may be late: 240 ms. It is not used.
+const SLACK: f64 = 0.02;
+const RUN: Duration = Duration::from_secs(32);
 
 #[tokio::test]
 #[ignore = "run as a child process, twice, by two_real_processes_keep_the_limit"]
@@ -242,7 +245,7 @@ async fn child() {
     let Ok(url) = std::env::var(URL) else { return };
     let store = sqlite(Path::new(&std::env::var_os(FILE).unwrap())).await;
     let host = Host::tokio();
-    let budget = Budget::new(Arc::new(store), "sf", [Window::new(LIMIT, PER).burst(1)]).slack(0.035);
+    let budget = Budget::new(Arc::new(store), "sf", [Window::new(LIMIT, PER).burst(1)]).slack(SLACK);
     let config = SalesforceConfig::with_access_token(&url, std::env::var(TOKEN).unwrap().into());
     let crm = Salesforce::new(config, Arc::new(ReqwestTransport::loopback().unwrap()), host.clone()).unwrap();
     let crm = crm.layer(SharedBudget::new(host, budget));
@@ -294,10 +297,9 @@ async fn two_real_processes_keep_the_limit() {
     stop.send(()).unwrap();
     serving.await.unwrap().unwrap();
     let at: Vec<Timestamp> = sandbox.requests().iter().map(|request| request.at).collect();
-    let (most, used) = counted(&at, PER, PER, PER * 3);
+    let (most, used) = counted(&at, PER, PER / 2, PER * 5 / 2);
     let part = used as f64 / f64::from(2 * LIMIT);
     println!("two processes, {LIMIT} in {PER:?}: at most {most} in a window, {:.1} % used", part * 100.0);
     assert!(most <= LIMIT as usize, "{most} in a window of {LIMIT}");
-    // On a machine busy with other things a call may miss its time, and is lost.
-    assert!(part >= 0.85, "{:.1} % used", part * 100.0);
+    assert!(part >= 0.95, "{:.1} % used", part * 100.0);
 }

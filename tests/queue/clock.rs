@@ -2,12 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 
-use std::sync::Arc;
+use crate::support;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use crm_sync::host::{Host, ManualClock};
-use crm_sync::model::Entity;
-use crm_sync::queue::{Claim, Enqueued, Lane, MemoryQueue, NewEntry, Queue, Settle, Settled, SqliteQueue, Then};
+use crm_sync::http::{Body, HttpError, HttpTransport};
+use crm_sync::model::{Entity, Fields};
+use crm_sync::queue::{Claim, Enqueued, Lane, MemoryQueue, NewEntry, ParkedFilter, ParkedPage, Queue, Settle, Settled, SqliteQueue, Then};
+use crm_sync::sandbox::{Fault, FaultKind};
+use crm_sync::sync::{WorkItem, Worker};
+use futures_util::future::join;
+use serde_json::json;
+
+use support::org::{KEYED, Org, PROBED, people};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -120,4 +131,139 @@ async fn whatever_the_clock_does_each_entry_is_done_once_and_in_order() {
             }
         }
     }
+}
+
+/// The jumps an administrator, a bad time server or a thawed machine makes.
+fn set_somewhere(host: &Host, clock: &ManualClock, number: u64) {
+    let (hour, now) = (Duration::from_secs(3_600), host.now());
+    clock.set_wall(match number % 6 {
+        0 => now + hour * 2,
+        1 => now - hour * 2,
+        2 => now + DAY * 3,
+        3 => now - DAY * 3,
+        4 => now - Duration::from_millis(1),
+        _ => now - Duration::from_secs(45),
+    });
+}
+
+/// A network during whose calls the clock jumps, a few times in all.
+#[derive(Debug)]
+struct Jumping {
+    inner: Arc<dyn HttpTransport>,
+    host: Host,
+    clock: Arc<ManualClock>,
+    left: Mutex<u32>,
+}
+
+impl Jumping {
+    fn maybe_jump(&self) {
+        let mut left = self.left.lock().unwrap();
+        if *left > 0 && self.host.random() < 0.25 {
+            *left -= 1;
+            set_somewhere(&self.host, &self.clock, (self.host.random() * 6.0) as u64);
+        }
+    }
+}
+
+/// Lets others go on; it wakes itself, as time passes in no time here.
+async fn elsewhere() {
+    let mut gone = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut gone, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+#[async_trait]
+impl HttpTransport for Jumping {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, HttpError> {
+        self.maybe_jump();
+        let answer = self.inner.send(request).await;
+        elsewhere().await;
+        self.maybe_jump();
+        answer
+    }
+}
+
+/// Two workers at once, the clock jumping between their rounds and in the middle of their calls, a rate limit and an outage on
+/// the way: the CRM ends as the host is, with nothing doubled, nothing parked and nothing left waiting.
+#[tokio::test]
+async fn a_worker_whose_clock_jumps_loses_nothing_and_doubles_nothing() {
+    for (seed, key, durable) in (0..16).map(|seed| (seed, if seed % 2 == 0 { KEYED } else { PROBED }, seed % 4 < 2)) {
+        let (host, clock) = Host::manual_with_clock(seed);
+        let org = Org::on(host.clone(), seed).await;
+        let queue: Arc<dyn Queue> = if durable {
+            let queue = SqliteQueue::open(":memory:", host.clone()).unwrap();
+            queue.migrate().await.unwrap();
+            Arc::new(queue)
+        } else {
+            Arc::new(MemoryQueue::new(host.clone()))
+        };
+        let network: Arc<dyn HttpTransport> =
+            Arc::new(Jumping { inner: org.sandbox.transport(), host: host.clone(), clock: Arc::clone(&clock), left: Mutex::new(8) });
+        let worker = || {
+            let engine = org.engine_over(key, Arc::clone(&network), Arc::clone(&org.store));
+            Worker::builder(Arc::clone(&queue), host.clone()).engine(engine).deliveries(100).build().unwrap()
+        };
+        let (one, other) = (worker(), worker());
+        org.sandbox.fault(Fault::new(FaultKind::TooManyRequests { retry_after: Some("7".to_owned()) }).skip(3).times(1));
+        org.sandbox.fault(Fault::new(FaultKind::DropAfter).skip(6).times(1));
+
+        let mut people = people(9);
+        let engine = org.engine(key);
+        for version in 0..3 {
+            let mut entries = Vec::new();
+            for (id, person) in &mut people {
+                person.score = person.score.map(|score| score + 100);
+                let fields =
+                    Fields::from_value(json!({"firstName": person.first, "lastName": person.last, "score": person.score})).unwrap();
+                entries.push(WorkItem::new(fields).entry(&engine, id, format!("{id} {version}")).unwrap());
+            }
+            queue.enqueue(entries).await.unwrap();
+            let (first, second) = join(one.step(), other.step()).await;
+            assert!(first.is_ok() && second.is_ok(), "seed {seed}: {first:?} {second:?}");
+            set_somewhere(&host, &clock, seed + version);
+        }
+        let mut rounds = 0;
+        while queue.stats().await.unwrap().entries > 0 {
+            rounds += 1;
+            assert!(rounds < 5_000, "seed {seed}: it does not get empty: {:?}", queue.stats().await.unwrap());
+            let (first, second) = join(one.step(), other.step()).await;
+            if first.unwrap().is_idle() && second.unwrap().is_idle() {
+                host.sleep(DAY / 4).await;
+            }
+        }
+        let parked = queue.parked(&ParkedPage::new(ParkedFilter::all(), 10)).await.unwrap();
+        assert!(parked.is_empty(), "seed {seed}: {parked:?}");
+        org.assert_whole(key, &people, &format!("seed {seed}"));
+    }
+}
+
+/// What a CRM asked for is waited by a clock that nobody sets.
+#[tokio::test]
+async fn a_jump_ahead_shortens_no_wait_the_crm_asked_for() {
+    let (host, clock) = Host::manual_with_clock(5);
+    let org = Org::on(host.clone(), 5).await;
+    let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(host.clone()));
+    let engine = org.engine(KEYED);
+    let worker = Worker::builder(Arc::clone(&queue), host.clone()).engine(engine.clone()).build().unwrap();
+    let fields = Fields::from_value(json!({"lastName": "Lovelace", "score": 1})).unwrap();
+    queue.enqueue(vec![WorkItem::new(fields).entry(&engine, "lead-1", "op".to_owned()).unwrap()]).await.unwrap();
+    org.sandbox.fault(Fault::new(FaultKind::TooManyRequests { retry_after: Some("60".to_owned()) }).times(1));
+    let report = worker.step().await.unwrap();
+    assert_eq!((report.done, report.deferred), (0, 1), "{report:?}");
+    let told = host.monotonic();
+    clock.set_wall(host.now() + DAY * 3);
+    org.sandbox.clear_requests();
+    while worker.step().await.unwrap().is_idle() {
+        assert!(org.sandbox.requests().is_empty(), "asked {:?} after it was told to wait 60 s", host.monotonic() - told);
+        host.sleep(Duration::from_secs(1)).await;
+        assert!(host.monotonic() - told < Duration::from_secs(120), "it waits on");
+    }
+    assert!(host.monotonic() - told >= Duration::from_secs(60), "{:?}", host.monotonic() - told);
+    assert_eq!(org.sandbox.records("Lead").len(), 1);
 }

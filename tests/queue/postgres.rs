@@ -311,3 +311,53 @@ async fn a_claim_costs_the_same_however_many_lanes_wait() {
     println!("claim of 20 lanes: {:?} with 2,000 lanes, {:?} with 60,000; {plan} scans of the index", medians[0], medians[1]);
     assert!(medians[1] < medians[0] * 3 + Duration::from_millis(10), "{medians:?}");
 }
+
+async fn eventually<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut outcome = work().await;
+    for _ in 0..200 {
+        if !outcome.as_ref().is_err_and(|error| error.is_retryable()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        outcome = work().await;
+    }
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_slow_or_down_is_a_failure_that_may_pass() {
+    let Some(mut server) = Server::postgres() else { return };
+    if !server.is_own() {
+        println!("skipped: the server of CRM_SYNC_POSTGRES_URL is not this test's to stop");
+        return;
+    }
+    let pool = pool_in(&server, &server.fresh_name()).await;
+    let options = PostgresQueueOptions::default().database(PostgresOptions::default().call_timeout(Duration::from_millis(600)));
+    let queue = PostgresQueue::with_options(pool, Host::tokio(), options);
+    queue.migrate().await.unwrap();
+    queue.enqueue(vec![entry("1", "a")]).await.unwrap();
+    let held = queue.claim(&want()).await.unwrap().remove(0).token;
+
+    // Slow: a transaction that was not committed is rolled back, so nothing is in doubt.
+    server.freeze(true);
+    for error in [
+        queue.enqueue(vec![entry("1", "b")]).await.unwrap_err(),
+        queue.claim(&want()).await.unwrap_err(),
+        queue.extend(std::slice::from_ref(&held), Duration::from_secs(60)).await.unwrap_err(),
+        queue.settle(vec![Settle::release(held.clone())]).await.unwrap_err(),
+        queue.stats().await.unwrap_err(),
+        queue.now().await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.retry(), error.code()), (ErrorKind::Queue, Retry::Backoff, Some("timeout")), "{error:?}");
+    }
+    // Down: the same, never an empty queue.
+    server.freeze(false);
+    server.kill();
+    for error in [queue.claim(&want()).await.unwrap_err(), queue.stats().await.unwrap_err()] {
+        assert!(error.kind() == ErrorKind::Queue && error.is_retryable(), "{error:?}");
+    }
+    server.start();
+    let repeated = eventually(async || queue.enqueue(vec![entry("1", "b")]).await).await.unwrap();
+    assert!(matches!(repeated[..], [Enqueued::New(_) | Enqueued::Duplicate]), "{repeated:?}");
+    assert_eq!(eventually(async || queue.stats().await).await.unwrap().entries, 2);
+}

@@ -15,7 +15,7 @@ use crm_sync::conformance::queue::{self, QueueBench};
 use crm_sync::error::{ErrorKind, Result, Retry};
 use crm_sync::host::Host;
 use crm_sync::model::Entity;
-use crm_sync::queue::{Claim, Lane, NewEntry, Queue, RedisQueue, RedisQueueOptions, Settle, Settled};
+use crm_sync::queue::{Claim, Enqueued, Lane, NewEntry, Queue, RedisQueue, RedisQueueOptions, Settle, Settled};
 use crm_sync::store::RedisOptions;
 use redis::aio::MultiplexedConnection;
 use servers::Server;
@@ -251,10 +251,10 @@ async fn keys_of_another_version_are_refused_by_name() {
     set(9).exec_async(&mut connection).await.unwrap();
     let error = open(&server, &prefix, None).await.unwrap_err();
     assert!(
-        error.kind() == ErrorKind::Config && error.to_string().contains("version 9") && error.to_string().contains("knows 2"),
+        error.kind() == ErrorKind::Config && error.to_string().contains("version 9") && error.to_string().contains("knows 3"),
         "{error}"
     );
-    set(2).exec_async(&mut connection).await.unwrap();
+    set(3).exec_async(&mut connection).await.unwrap();
     assert_eq!(open(&server, &prefix, None).await.unwrap().claim(&want()).await.unwrap().len(), 1);
 }
 
@@ -291,4 +291,55 @@ async fn a_claim_costs_the_same_however_many_lanes_wait() {
     }
     println!("claim of 20 lanes: {:?} with 2,000 lanes, {:?} with 60,000", medians[0], medians[1]);
     assert!(medians[1] < medians[0] * 3 + Duration::from_millis(10), "{medians:?}");
+}
+
+async fn eventually<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut outcome = work().await;
+    for _ in 0..200 {
+        if !outcome.as_ref().is_err_and(|error| error.is_retryable()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        outcome = work().await;
+    }
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_slow_or_down_is_a_failure_that_may_pass() {
+    let Some(mut server) = Server::redis() else { return };
+    if !server.is_own() {
+        println!("skipped: the server of CRM_SYNC_REDIS_URL is not this test's to stop");
+        return;
+    }
+    let options = RedisQueueOptions::default().server(RedisOptions::default().call_timeout(Duration::from_millis(400)));
+    let queue = RedisQueue::open_with(managed(&server), Host::tokio(), options).await.unwrap();
+    queue.migrate().await.unwrap();
+    queue.enqueue(vec![entry("1", "a")]).await.unwrap();
+    let held = queue.claim(&want()).await.unwrap().remove(0).token;
+
+    // Slow: whether it was done is unknown, and said.
+    server.freeze(true);
+    let error = queue.enqueue(vec![entry("1", "b")]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry(), error.may_have_applied()), (ErrorKind::Queue, Retry::Backoff, true), "{error:?}");
+    for error in [
+        queue.claim(&want()).await.unwrap_err(),
+        queue.extend(std::slice::from_ref(&held), Duration::from_secs(60)).await.unwrap_err(),
+        queue.settle(vec![Settle::release(held.clone())]).await.unwrap_err(),
+        queue.stats().await.unwrap_err(),
+        queue.now().await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Queue, Retry::Backoff), "{error:?}");
+    }
+    // Down: the same, never an empty queue.
+    server.freeze(false);
+    server.kill();
+    for error in [queue.claim(&want()).await.unwrap_err(), queue.stats().await.unwrap_err()] {
+        assert!(error.kind() == ErrorKind::Queue && error.is_retryable(), "{error:?}");
+    }
+    server.start();
+    // The same op id: whatever became of the first try, it is there once.
+    let repeated = eventually(async || queue.enqueue(vec![entry("1", "b")]).await).await.unwrap();
+    assert!(matches!(repeated[..], [Enqueued::New(_) | Enqueued::Duplicate]), "{repeated:?}");
+    assert_eq!(eventually(async || queue.stats().await).await.unwrap().entries, 2);
 }

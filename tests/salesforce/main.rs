@@ -6,6 +6,7 @@ mod conformance;
 mod faye;
 mod flows;
 mod flows_sandbox;
+mod log;
 mod managed;
 mod oauth_mock_server;
 mod outbound;
@@ -27,3 +28,6 @@ mod npm;
 mod raw_http;
 #[path = "../support/replay.rs"]
 mod replay;
+#[allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
+#[path = "../support/virtual_time.rs"]
+mod virtual_time;

@@ -399,3 +399,66 @@ fn deliveries_are_repeated_banned_and_given_up() {
     company.sandbox.pipedrive_delivered(due.last().unwrap(), 500).unwrap();
     assert_eq!(company.get("/v1/webhooks").data(), &json!([]), "webhook {id} is deleted after three days without a success");
 }
+
+#[test]
+fn filters_are_saved_in_v1_and_used_in_v2() {
+    let company = Company::new();
+    let first = company.get("/v1/filters/1");
+    assert_eq!((&first.data()["name"], &first.data()["type"]), (&json!("All open deals"), &json!("deals")));
+    let fields = company.get("/v1/dealFields?limit=500");
+    let number = |code: &str| fields.data().as_array().unwrap().iter().find(|field| field["key"] == code).unwrap()["id"].to_string();
+    let dear = company.post("/deals", json!({"title": "Dear", "value": 900})).id();
+    let cheap = company.post("/deals", json!({"title": "Cheap", "value": 20})).id();
+    let lost = company.post("/deals", json!({"title": "Dear too", "value": 1000, "status": "lost"})).id();
+    let condition = |code: &str, operator: &str, value: Value| json!({"object": "deal", "field_id": number(code), "operator": operator, "value": value, "extra_value": null});
+    let group = |and: Value, or: Value| json!({"glue": "and", "conditions": [{"glue": "and", "conditions": and}, {"glue": "or", "conditions": or}]});
+    let body = |conditions: Value| json!({"name": "Dear", "type": "deals", "conditions": conditions});
+    let made = company.post("/v1/filters", body(group(json!([condition("value", ">", json!("100"))]), json!([]))));
+    let id = made.id();
+    assert!(made.data().get("conditions").is_none());
+    assert_eq!(company.get(&format!("/deals?filter_id={id}")).ids(), [dear, lost]);
+    // It overrides every other parameter that selects.
+    assert_eq!(company.get(&format!("/deals?filter_id={id}&status=open&ids={cheap}")).ids(), [dear, lost]);
+    assert_eq!(company.get("/deals?filter_id=1").ids(), [dear, cheap]);
+    let either = group(json!([]), json!([condition("title", "LIKE '$%'", json!("cheap")), condition("value", "=", json!(1000))]));
+    company.put(&format!("/v1/filters/{id}"), json!({"conditions": either})).data();
+    assert_eq!(company.get(&format!("/deals?filter_id={id}")).ids(), [cheap, lost]);
+    assert_eq!(company.get(&format!("/v1/filters/{id}")).data()["conditions"]["conditions"][1]["conditions"].as_array().unwrap().len(), 2);
+    assert_eq!(company.get("/v1/filters?type=people").data(), &json!([]));
+    company.post("/v1/filters", body(json!({"glue": "and", "conditions": []}))).refused(400, "two groups");
+    company.post("/v1/filters", body(group(json!([condition("value", "~", json!(1))]), json!([])))).refused(400, "operator");
+    company.post("/v1/filters", json!({"name": "x", "type": "cars", "conditions": group(json!([]), json!([]))})).refused(400, "type");
+    let many: Vec<Value> = (0..17).map(|n| condition("value", "!=", json!(n))).collect();
+    company.post("/v1/filters", body(group(json!(many), json!([])))).refused(400, "16");
+    company.get(&format!("/persons?filter_id={id}")).refused(404, "Filter not found");
+    company.delete(&format!("/v1/filters/{id}")).data();
+    company.get(&format!("/deals?filter_id={id}")).refused(404, "Filter not found");
+    company.get("/v1/filters/helpers").data();
+}
+
+#[test]
+fn changes_of_fields_are_logged() {
+    let company = Company::new();
+    let (motto, _) = company.field("person", "varchar", &[]);
+    let person = company.person("Eva", "eva@x.example");
+    assert_eq!(company.get(&format!("/v1/persons/{person}/changelog")).data(), &json!([]));
+    company.patch(&format!("/persons/{person}"), json!({"name": "Eve"}));
+    company.wait(5);
+    company.patch(&format!("/persons/{person}"), json!({"custom_fields": {&motto: "x"}}));
+    let log = company.get(&format!("/v1/persons/{person}/changelog"));
+    let newest = &log.data()[0];
+    assert_eq!((&newest["field_key"], &newest["old_value"], &newest["new_value"]), (&json!(motto), &Value::Null, &json!("x")));
+    assert_eq!((&newest["change_source"], &newest["time"]), (&json!("api"), &json!("2026-01-01 00:00:05")));
+    let named = log.data().as_array().unwrap().iter().find(|one| one["field_key"] == "name").unwrap();
+    assert_eq!((&named["old_value"], &named["new_value"]), (&json!("Eva"), &json!("Eve")));
+    // By a cursor, although it is v1.
+    let page = company.get(&format!("/v1/persons/{person}/changelog?limit=1"));
+    let next = page.body["additional_data"]["next_cursor"].as_str().unwrap().to_owned();
+    let rest = company.get(&format!("/v1/persons/{person}/changelog?cursor={next}"));
+    assert_eq!(page.data().as_array().unwrap().len() + rest.data().as_array().unwrap().len(), log.data().as_array().unwrap().len());
+    company.post("/v1/notes", json!({"content": "x", "person_id": person}));
+    let flow = company.get(&format!("/v1/persons/{person}/flow"));
+    let objects: Vec<&str> = flow.data().as_array().unwrap().iter().map(|one| one["object"].as_str().unwrap()).collect();
+    assert!(objects.contains(&"note") && objects.contains(&"personChange"), "{objects:?}");
+    company.get("/v1/persons/999/changelog").refused(404, "Not found");
+}

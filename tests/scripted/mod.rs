@@ -1,5 +1,7 @@
 //! An adapter that fails as told, and then works.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should stop")]
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 

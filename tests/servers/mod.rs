@@ -7,6 +7,7 @@
 //! On a machine without a server its tests say that they were skipped and why; with `CI` set that is a failure.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic; each file uses its part")]
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "real servers are waited for, and a test that is skipped says so")]
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -148,6 +149,11 @@ impl Server {
     /// True if it is a child of this test, which may kill it.
     pub(crate) fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// The id of its process, while it is a child of this one and runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        Some(self.own.as_ref()?.running.as_ref()?.server.id())
     }
 
     /// Ends it as a crash does. Its data stay.

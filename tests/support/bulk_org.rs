@@ -1,5 +1,13 @@
 //! An org in miniature that knows Bulk API 2.0 alone, and fails as told. Written from the Bulk API 2.0 Developer Guide.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, like the tests"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 

@@ -30,6 +30,7 @@ impl Company {
             .set_pipedrive_options(|options| {
                 (options.burst, options.search_burst, options.daily_budget) = (Some(1_000_000), 1_000_000, Some(BUDGET));
                 options.search_lag_millis = lag_millis;
+                options.contact_sync = true;
             })
             .unwrap();
         let access = sandbox.pipedrive(Sandbox::IN_PROCESS_URL);
@@ -63,6 +64,11 @@ impl Company {
     /// Method and path of all requests so far.
     pub fn lines(&self) -> Vec<String> {
         self.sandbox.requests().iter().map(|request| format!("{} {}", request.method, request.path)).collect()
+    }
+
+    /// Method, path and query of all requests so far.
+    pub fn log(&self) -> Vec<String> {
+        self.sandbox.requests().iter().map(|request| format!("{} {}?{}", request.method, request.path, request.query)).collect()
     }
 
     pub fn writes(&self) -> usize {

@@ -1,7 +1,15 @@
 //! A store and a transport that die at a chosen moment, as a process does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, like the tests"
+)]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
 
+pub mod mortal_queue;
 pub mod org;
 pub mod pausing;
 pub mod virtual_time;

@@ -14,7 +14,7 @@ use crm_sync::model::{EntitySchema, Fields, Value};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity};
 use crm_sync::sandbox::Sandbox;
 use crm_sync::store::{MemoryStore, Store};
-use crm_sync::sync::{Action, Applied, Engine, Incoming, Outcome, Plan};
+use crm_sync::sync::{Action, Applied, Engine, EngineBuilder, Incoming, Outcome, Plan};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -65,7 +65,10 @@ pub struct Org {
 
 impl Org {
     pub async fn new(seed: u64) -> Self {
-        let host = Host::manual(seed);
+        Self::on(Host::manual(seed), seed).await
+    }
+
+    pub async fn on(host: Host, seed: u64) -> Self {
         let sandbox = Sandbox::new(host.clone(), seed);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(host.clone()));
         let schema = Self::client(&sandbox, sandbox.transport(), host.clone()).describe(&entity::LEAD).await.unwrap();
@@ -87,10 +90,18 @@ impl Org {
     }
 
     pub fn engine_of(&self, key: &str, crm: Arc<dyn CrmAdapter>, store: Arc<dyn Store>) -> Engine {
+        self.builder_of(key, crm, store).batch_size(3).build().unwrap()
+    }
+
+    pub fn builder(&self, key: &str) -> EngineBuilder {
+        let crm = Self::client(&self.sandbox, self.sandbox.transport(), self.host.clone());
+        self.builder_of(key, crm, Arc::clone(&self.store))
+    }
+
+    fn builder_of(&self, key: &str, crm: Arc<dyn CrmAdapter>, store: Arc<dyn Store>) -> EngineBuilder {
         let set = MappingSet::from_json(MAPPING, "mapping.json").unwrap();
         let mapping = Mapping::compile(set.entity("salesforce", "lead").unwrap(), Some(&self.schema)).unwrap();
-        let builder = Engine::builder(crm, store, self.host.clone(), self.schema.clone(), mapping);
-        builder.external_key(key).batch_size(3).build().unwrap()
+        Engine::builder(crm, store, self.host.clone(), self.schema.clone(), mapping).external_key(key)
     }
 
     pub fn writes(&self) -> usize {

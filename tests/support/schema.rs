@@ -1,5 +1,6 @@
 //! As much of JSON Schema as the schemas of this crate use. A keyword that is not known stops the test.
 
+#![allow(dead_code, reason = "each test file uses its own part of this module")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests")]
 
 use serde_json::Value;

@@ -15,10 +15,11 @@ use crm_sync::observe::Counts;
 use crm_sync::pipedrive::PipedriveEvents;
 use crm_sync::queue::{Claim, MemoryQueue, ParkedFilter, ParkedPage, Queue};
 use crm_sync::store::{MemoryStore, Store};
-use crm_sync::sync::Inbound;
+use crm_sync::sync::{Accepted, Inbound};
 use crm_sync::webhook::{BasicVerifier, DealWon, HmacVerifier, JsonEvents, OptOutChange, RawRequest, Router, Secrets};
 use http::{HeaderMap, Method, StatusCode};
 
+use support::mortal_queue::MortalQueue;
 use support::{Death, Life, MortalStore};
 
 const URL: &str = "https://hooks.example.org/crm";
@@ -91,22 +92,103 @@ async fn a_body_that_is_believed_and_not_understood_is_told() {
     assert_eq!(waiting(&queue).await, 0);
 }
 
+/// A delivery is taken in while the process dies at `death`, then again by the next process; how many entries there are, and
+/// what the second answer was.
+async fn killed(queue: Arc<dyn Queue>, host: &Host, death: Death) -> (u64, Accepted) {
+    let body = br#"[{"type":"deal.won","id":"d1","data":{"dealId":"1"}},{"type":"lead.converted","id":"d2","data":{"leadId":"2"}}]"#;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(host.clone()));
+    let life = Life::new(Some(death));
+    let dying: Arc<dyn Queue> = Arc::new(MortalQueue { inner: Arc::clone(&queue), life: Arc::clone(&life) });
+    let over = |queue: &Arc<dyn Queue>, store: Arc<dyn Store>| {
+        Inbound::new("crm:test", verifier(), JsonEvents::default(), Arc::clone(queue), store, host.clone())
+    };
+    let mortal = over(&dying, Arc::new(MortalStore { inner: Arc::clone(&store), life: Arc::clone(&life) }));
+    let headers = verifier().sign(URL, body, host.now()).unwrap();
+    let outcome = mortal.accept(&request(&headers, body)).await;
+    assert!(life.is_dead(), "{death:?} is behind the end");
+    assert_eq!(Inbound::status(&outcome), StatusCode::SERVICE_UNAVAILABLE, "{death:?}");
+    let accepted = over(&queue, store).accept(&request(&headers, body)).await.unwrap();
+    (queue.stats().await.unwrap().entries, accepted)
+}
+
 #[tokio::test]
-async fn a_death_at_any_commit_neither_loses_nor_doubles() {
-    let body = br#"{"type":"deal.won","id":"d1","data":{"dealId":"1"}}"#;
-    for death in [Death::Before(0), Death::After(0)] {
+async fn a_death_at_any_step_neither_loses_nor_doubles() {
+    // A queue that remembers long enough: its enqueue is the only commit there is.
+    for (death, enqueued, repeated) in [(Death::Before(0), 2, 0), (Death::After(0), 0, 2)] {
         let host = Host::manual(1);
-        let (queue, store) = (Arc::new(MemoryQueue::new(host.clone())), Arc::new(MemoryStore::new(host.clone())));
-        let life = Life::new(Some(death));
-        let mortal = inbound(&host, &queue, Arc::new(MortalStore { inner: Arc::clone(&store) as Arc<dyn Store>, life }));
-        let headers = verifier().sign(URL, body, host.now()).unwrap();
-        let outcome = mortal.accept(&request(&headers, body)).await;
-        assert_eq!(Inbound::status(&outcome), StatusCode::SERVICE_UNAVAILABLE, "{death:?}");
-        // The next process hears the sender's repeat.
-        let next = inbound(&host, &queue, store);
-        let accepted = next.accept(&request(&headers, body)).await.unwrap();
-        assert_eq!((accepted.enqueued, accepted.repeated, waiting(&queue).await), (0, 1, 1), "{death:?}");
+        let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new(host.clone()));
+        let (entries, accepted) = killed(queue, &host, death).await;
+        assert_eq!((entries, accepted.enqueued, accepted.repeated), (2, enqueued, repeated), "{death:?}");
     }
+    // One that forgets within a day: enqueue, then the note.
+    for (death, enqueued, repeated) in
+        [(Death::Before(0), 2, 0), (Death::After(0), 0, 2), (Death::Before(1), 0, 2), (Death::After(1), 0, 2)]
+    {
+        let host = Host::manual(1);
+        let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::with_op_window(host.clone(), Duration::from_secs(86_400)));
+        let (entries, accepted) = killed(queue, &host, death).await;
+        assert_eq!((entries, accepted.enqueued, accepted.repeated), (2, enqueued, repeated), "{death:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_queue_forgets_the_inbox_remembers() {
+    let (host, clock) = Host::manual_with_clock(1);
+    let queue = Arc::new(MemoryQueue::with_op_window(host.clone(), Duration::from_secs(60)));
+    let inbound = inbound(&host, &queue, Arc::new(MemoryStore::new(host.clone())));
+    let body = br#"{"type":"deal.won","id":"d1","data":{"dealId":"1"}}"#;
+    let mut outcomes = Vec::new();
+    for wait in [0, 3_600, 2 * 86_400, 2 * 86_400] {
+        clock.advance(Duration::from_secs(wait));
+        let headers = verifier().sign(URL, body, host.now()).unwrap();
+        let accepted = inbound.accept(&request(&headers, body)).await.unwrap();
+        outcomes.push((accepted.enqueued, accepted.repeated));
+    }
+    // After three days and five minutes nobody repeats it any more.
+    assert_eq!(outcomes, [(1, 0), (0, 1), (0, 1), (1, 0)]);
+}
+
+/// The host's own row, the webhook's entry and the note that it was seen: one transaction, whichever way it ends.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_host_takes_a_webhook_into_its_own_transaction() {
+    use crm_sync::queue::{Enqueued, SqliteQueue};
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("host.db");
+    let host = Host::manual(1);
+    let open = async || {
+        let queue = SqliteQueue::open(&path, host.clone()).unwrap();
+        queue.migrate().await.unwrap();
+        queue
+    };
+    let queue = open().await;
+    let mut own = rusqlite::Connection::open(&path).unwrap();
+    own.execute_batch("CREATE TABLE heard (id TEXT)").unwrap();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(host.clone()));
+    let inbound = Inbound::new("crm:test", verifier(), JsonEvents::default(), Arc::new(queue.clone()), store, host.clone());
+    let body = br#"{"type":"deal.won","id":"d1","data":{"dealId":"1"}}"#;
+    let headers = verifier().sign(URL, body, host.now()).unwrap();
+    let entries = inbound.entries(&request(&headers, body)).unwrap();
+    let mut seen = Vec::new();
+    for commit in [false, true, true] {
+        let mut transaction = own.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+        let outcome = queue.enqueue_in(&mut transaction, &entries).unwrap();
+        if matches!(outcome.as_slice(), [Enqueued::New(_)]) {
+            transaction.execute("INSERT INTO heard VALUES ('d1')", []).unwrap();
+        }
+        if commit {
+            transaction.commit().unwrap()
+        } else {
+            transaction.rollback().unwrap()
+        }
+        let rows: i64 = own.query_row("SELECT count(*) FROM heard", [], |row| row.get(0)).unwrap();
+        seen.push((queue.stats().await.unwrap().entries, rows));
+    }
+    assert_eq!(seen, [(0, 0), (1, 1), (1, 1)]);
+    // Another process, after this one was killed, knows the event.
+    drop((inbound, own, queue));
+    assert_eq!(open().await.enqueue(entries).await.unwrap(), [Enqueued::Duplicate]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Pipelines: engine, worker, reader, webhooks, health, and the published lists for adapters and transports.
 
+mod batch;
 mod conformance_adapter;
 mod conformance_transport;
 mod crash;
@@ -11,7 +12,9 @@ mod inbound;
 mod jobs;
 mod layers;
 mod reader;
+mod recovery;
 mod retry;
+mod storm;
 mod token_refresh;
 mod two_engines;
 mod two_way;

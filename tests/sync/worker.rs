@@ -8,23 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use crm_sync::error::{Error, ErrorKind, Result, Retry};
+use crm_sync::error::{Error, ErrorKind, Result};
 use crm_sync::layer::{Call, LayerExt, Middleware};
 use crm_sync::model::Fields;
-use crm_sync::queue::{
-    Claim, Enqueued, Lease, LeaseToken, MemoryQueue, NewEntry, Parked, ParkedFilter, ParkedPage, Queue, QueueCapabilities, QueueStats,
-    Settle, Settled, Subject,
-};
+use crm_sync::queue::{Claim, Enqueued, MemoryQueue, Parked, ParkedFilter, ParkedPage, Queue, Settle};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig};
 use crm_sync::sandbox::{DuplicateRule, Fault, FaultKind, RuleAction, Sandbox};
 use crm_sync::store::Store;
 use crm_sync::sync::{Engine, Report, WorkItem, Worker};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join};
-use jiff::Timestamp;
 use serde_json::json;
 
+use support::mortal_queue::MortalQueue;
 use support::org::{KEYED, Org, PROBED, People, Person, people};
 use support::pausing::Pausing;
 use support::{Death, Life, MortalStore, MortalTransport};
@@ -287,76 +283,6 @@ async fn after_shutdown_nothing_is_begun_and_every_lane_is_free() {
 }
 
 /// A queue that dies with its process.
-#[derive(Debug)]
-struct MortalQueue {
-    inner: Arc<dyn Queue>,
-    life: Arc<Life>,
-}
-
-fn dead() -> Error {
-    Error::new(ErrorKind::Queue, "the process died").retrying(Retry::Never)
-}
-
-macro_rules! mortal {
-    ($self:ident, $call:expr) => {
-        match $self.life.step() {
-            (true, true) => $call.await,
-            (true, false) => {
-                $call.await?;
-                Err(dead())
-            }
-            (false, _) => Err(dead()),
-        }
-    };
-}
-
-#[async_trait]
-impl Queue for MortalQueue {
-    async fn enqueue(&self, entries: Vec<NewEntry>) -> Result<Vec<Enqueued>> {
-        mortal!(self, self.inner.enqueue(entries))
-    }
-
-    async fn claim(&self, want: &Claim) -> Result<Vec<Lease>> {
-        mortal!(self, self.inner.claim(want))
-    }
-
-    async fn extend(&self, leases: &[LeaseToken], ttl: Duration) -> Result<Vec<LeaseToken>> {
-        mortal!(self, self.inner.extend(leases, ttl))
-    }
-
-    async fn settle(&self, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {
-        mortal!(self, self.inner.settle(outcomes))
-    }
-
-    async fn parked(&self, page: &ParkedPage) -> Result<Vec<Parked>> {
-        self.inner.parked(page).await
-    }
-
-    async fn replay(&self, which: &ParkedFilter) -> Result<u64> {
-        self.inner.replay(which).await
-    }
-
-    async fn discard(&self, which: &ParkedFilter) -> Result<u64> {
-        self.inner.discard(which).await
-    }
-
-    async fn stats(&self) -> Result<QueueStats> {
-        self.inner.stats().await
-    }
-
-    async fn purge(&self, subject: &Subject) -> Result<u64> {
-        self.inner.purge(subject).await
-    }
-
-    async fn now(&self) -> Result<Timestamp> {
-        self.inner.now().await
-    }
-
-    fn capabilities(&self) -> QueueCapabilities {
-        self.inner.capabilities()
-    }
-}
-
 /// SplitMix64.
 struct Dice(u64);
 

@@ -13,7 +13,7 @@ pub(super) async fn changes_tell_of_writes(run: &Run<'_>) -> Done {
     let record = run.record(&id, &fields).await?;
     let since = record.modified_at.map_or(Since::Start, Since::At);
     let mut wanted = vec![(id.clone(), None)];
-    if can.changes_with_deletes && can.delete {
+    if can.tells_deletes(run.entity()) && can.delete {
         let (doomed, _) = run.made().await?;
         did("delete", run.adapter.delete(run.entity(), &doomed, &WriteOptions::new()).await)?;
         wanted.push((doomed, Some(ChangeKind::Deleted)));
@@ -21,7 +21,7 @@ pub(super) async fn changes_tell_of_writes(run: &Run<'_>) -> Done {
     run.settle().await;
     let mut feed = ChangeFeed::new(run.entity().clone(), since);
     feed.select = vec![run.text().to_owned()];
-    feed.deletes = can.changes_with_deletes;
+    feed.deletes = can.tells_deletes(run.entity());
     for _ in 0..MOST_PAGES {
         let page = did("changes", run.adapter.changes(&feed).await)?;
         wanted.retain(|(id, kind)| !page.items.iter().any(|change| change.id == *id && kind.is_none_or(|kind| change.kind == kind)));

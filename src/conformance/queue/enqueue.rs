@@ -92,6 +92,8 @@ pub async fn op_ids_are_enqueued_once(bench: &dyn QueueBench) -> Check {
 pub async fn op_ids_are_forgotten_after_their_window(bench: &dyn QueueBench) -> Check {
     let Some(window) = bench.op_window() else { return Ok(()) };
     let queue = bench.queue().await?;
+    let promised = queue.capabilities().op_window;
+    ensure!(promised <= window, "it promises to remember op ids for {promised:?}, but the bench's queues do for {window:?}");
     put(&*queue, vec![entry("a", "1")]).await?;
     let lease = only(&*queue, &want()).await?;
     settle(&*queue, Settle::done(lease.token, 1)).await?;

@@ -1,8 +1,9 @@
 //! One kind of record.
 
-use crate::custom::definition::EntitySpec;
-use crate::custom::operation::BatchMatch;
-use crate::custom::pointer::valid;
+use crate::custom::definition::{EntitySpec, ID_PARTS};
+use crate::custom::operation::{BatchMatch, BatchSpec};
+use crate::custom::paging::PageTarget;
+use crate::custom::pointer::{Paths, valid};
 use crate::custom::relation::RelatedSpec;
 use crate::custom::validate::check::Validator;
 use crate::custom::wire::WireFormat;
@@ -19,6 +20,27 @@ impl Validator<'_> {
         if let Some(path) = &entity.path {
             self.path(path, at!["path"], &["entity"]);
         }
+        let parts = entity.id_parts.as_ref().map_or(0, |parts| parts.paths.len());
+        if let Some(spec) = &entity.id_parts {
+            if !(2..=ID_PARTS.len()).contains(&parts) || spec.join.is_empty() {
+                let help = Some("id_parts: {paths: [order, item], join: \"-\"}");
+                self.wrong(at!["id_parts"], "an id of parts has two to four of them, with a text between them", help);
+            }
+            for path in &spec.paths {
+                self.paths(Some(&Paths::from(path.as_str())), at!["id_parts"]);
+            }
+            if entity.id.is_some() {
+                self.wrong(at!["id_parts"], "the id is said twice: by \"id\" and by \"id_parts\"", Some("keep one of the two"));
+            }
+        }
+        let ids = || std::iter::once("id").chain(ID_PARTS.into_iter().take(parts));
+        let with_ids = |names: &[&'static str]| names.iter().copied().chain(ids()).collect::<Vec<_>>();
+        if let Some(version) = &entity.version {
+            self.paths(version.path.as_ref(), at!["version"]);
+        }
+        if let Some(deleted) = &entity.deleted {
+            self.paths(Some(&deleted.path), at!["deleted"]);
+        }
         for (key, paths) in [("id", &entity.id), ("modified", &entity.modified), ("record", &entity.record), ("records", &entity.records)] {
             self.paths(paths.as_ref(), at![key]);
         }
@@ -29,7 +51,7 @@ impl Validator<'_> {
             self.wrong(at!["concurrency"], "with no request under way nothing is done", Some("concurrency: 1"));
         }
         for template in entity.always.values() {
-            self.body(template, at!["always"], &["entity", "id"]);
+            self.body(template, at!["always"], &with_ids(&["entity"]));
         }
         for (name, field) in &entity.fields {
             let place: Vec<String> = under(&["fields"]).into_iter().chain([name.clone()]).collect();
@@ -52,13 +74,29 @@ impl Validator<'_> {
         if let Some(get) = &entity.get {
             self.method(get.method.as_deref(), at!["get", "method"]);
             if let Some(path) = &get.path {
-                self.path(path, at!["get", "path"], &["entity", "id"]);
-                if !path.contains("{id}") && get.body.is_none() && !get.query.values().any(|value| value.contains("{id}")) {
+                self.path(path, at!["get", "path"], &with_ids(&["entity"]));
+                if !path.contains("{id}")
+                    && !path.contains("{id.1}")
+                    && get.body.is_none()
+                    && !get.query.values().any(|value| value.contains("{id}"))
+                {
                     self.wrong(at!["get", "path"], "a read of one record does not say which: {id} occurs nowhere", None);
                 }
             }
-            self.texts(&get.query, at!["get", "query"], &["entity", "id"]);
-            self.texts(&get.headers, at!["get", "headers"], &["entity", "id"]);
+            self.texts(&get.query, at!["get", "query"], &with_ids(&["entity"]));
+            self.texts(&get.headers, at!["get", "headers"], &with_ids(&["entity"]));
+            if let Some(body) = &get.body {
+                self.body(body, at!["get", "body"], &with_ids(&["entity"]));
+            }
+            self.paths(get.record.as_ref(), at!["get", "record"]);
+            for path in get.beside.values() {
+                self.paths(Some(path), at!["get", "beside"]);
+            }
+            let gets = get.method.as_deref().is_none_or(|method| method.eq_ignore_ascii_case("GET"));
+            if gets && get.select.as_ref().is_some_and(|select| select.target == PageTarget::Body) {
+                let help = Some("method: POST, or target: query");
+                self.wrong(at!["get", "select"], "a GET has no body to put the names of fields into", help);
+            }
         }
         let lists = [&entity.get.as_ref().map(|op| &op.success), &entity.search.as_ref().map(|op| &op.success)];
         let writes = [&entity.create, &entity.update, &entity.upsert, &entity.delete].map(|op| op.as_ref().map(|op| &op.success));
@@ -66,43 +104,23 @@ impl Validator<'_> {
             self.wrong(at, "a status of success is a number from 100 to 599", Some("success: [200, 204]"));
         }
         for (key, op, names) in [
-            ("create", &entity.create, &["entity", "record"][..]),
-            ("update", &entity.update, &["entity", "id", "record"]),
-            ("upsert", &entity.upsert, &["entity", "key", "field", "record"]),
-            ("delete", &entity.delete, &["entity", "id"]),
+            ("create", &entity.create, if entity.client_id { with_ids(&["entity", "record"]) } else { vec!["entity", "record"] }),
+            ("update", &entity.update, with_ids(&["entity", "record"])),
+            ("upsert", &entity.upsert, vec!["entity", "key", "field", "record"]),
+            ("delete", &entity.delete, with_ids(&["entity"])),
         ] {
             if let Some(op) = op {
                 let stamped = entity.always.values().any(|value| value.to_string().contains("{id}"));
-                self.write(op, key, names, at![key], stamped);
+                self.write(op, key, &names, at![key], stamped);
             }
         }
         if entity.upsert.is_some() && entity.keys.is_empty() && !entity.client_id {
             self.wrong(at!["upsert"], "an upsert needs a field that identifies a record", Some("name it: keys: [external_id]"));
         }
-        for batch in entity.all_batches() {
-            self.path(&batch.path, at!["batch", "path"], &["entity"]);
-            if batch.max == 0 {
-                self.wrong(at!["batch", "max"], "a batch of no writes does nothing", None);
-            }
-            for operation in &batch.operations {
-                if !["create", "update", "upsert", "delete"].contains(&operation.as_str()) {
-                    let message = format!("{operation:?} is not a write");
-                    self.wrong(at!["batch", "operations"], message, Some("known: create, update, upsert, delete"));
-                }
-            }
-            let names = ["method", "path", "body", "record", "id", "key", "index", "entity", "items"];
-            for (key, template) in [("body", &batch.body), ("item", &batch.item)] {
-                if let Some(template) = template {
-                    self.body(template, at!["batch", key], &names);
-                }
-            }
-            let says_index = batch.item.as_ref().is_some_and(|item| item.to_string().contains("{index}"));
-            if matches!(batch.matching, BatchMatch::Index(_)) && !says_index {
-                self.wrong(at!["batch"], "results are matched by an index that no write sends", Some("put {index} into the item"));
-            }
-            for paths in [Some(&batch.results), batch.status.as_ref(), batch.answer.as_ref(), batch.error.as_ref()] {
-                self.paths(paths, at!["batch"]);
-            }
+        let several = entity.batches.iter().enumerate().map(|(position, batch)| (vec!["batches".to_owned(), position.to_string()], batch));
+        for (place, batch) in entity.batch.iter().map(|batch| (vec!["batch".to_owned()], batch)).chain(several) {
+            let place: Vec<&str> = at.iter().copied().chain(place.iter().map(String::as_str)).collect();
+            self.batch(batch, &with_ids(&["method", "path", "body", "record", "key", "index", "entity", "items"]), &place);
         }
         if let Some(changes) = &entity.changes {
             if let Some(path) = &changes.path {
@@ -130,6 +148,18 @@ impl Validator<'_> {
             if entity.modified.is_none() {
                 self.wrong(at!["changes"], "changes need to know where a record says when it was changed", Some("modified: updated_at"));
             }
+            if let Some(problem) = changes.format.as_ref().and_then(WireFormat::problem) {
+                self.wrong(at!["changes", "format"], problem, Some("%Y-%m-%dT%H:%M:%S, or an object with year, month and day"));
+            }
+            let posts = entity
+                .search
+                .as_ref()
+                .and_then(|search| search.method.as_deref())
+                .is_some_and(|method| !method.eq_ignore_ascii_case("GET"));
+            if changes.target == PageTarget::Body && !posts {
+                let help = Some("search: {method: POST}, or target: query");
+                self.wrong(at!["changes", "target"], "a GET has no body to put the time into", help);
+            }
             if changes.deletes && entity.deleted.is_none() {
                 self.wrong(at!["changes", "deletes"], "deletions need to know what marks them", Some("deleted: {path: deleted}"));
             }
@@ -144,6 +174,44 @@ impl Validator<'_> {
         }
         if let Some(schema) = &entity.schema {
             self.path(&schema.path, at!["schema", "path"], &["entity"]);
+        }
+    }
+
+    fn batch(&mut self, batch: &BatchSpec, names: &[&str], at: &[&str]) {
+        let under = |key: &'static str| -> Vec<&str> { at.iter().copied().chain([key]).collect() };
+        self.path(&batch.path, &under("path"), &["entity"]);
+        self.method(batch.method.as_deref(), &under("method"));
+        self.texts(&batch.headers, &under("headers"), &["entity"]);
+        if batch.max == 0 {
+            self.wrong(&under("max"), "a batch of no writes does nothing", None);
+        }
+        if batch.success.iter().any(|status| !(100..=599).contains(status)) {
+            self.wrong(&under("success"), "a status of success is a number from 100 to 599", Some("success: [200, 207]"));
+        }
+        const WRITES: [&str; 4] = ["create", "update", "upsert", "delete"];
+        for operation in batch.operations.iter().filter(|operation| !WRITES.contains(&operation.as_str())) {
+            let help = did_you_mean(operation, WRITES).unwrap_or_else(|| format!("known: {}", WRITES.join(", ")));
+            self.wrong(&under("operations"), format!("{operation:?} is not a write"), Some(&help));
+        }
+        for (key, template) in [("body", &batch.body), ("item", &batch.item)] {
+            if let Some(template) = template {
+                self.body(template, &under(key), names);
+            }
+        }
+        let says_index = batch.item.as_ref().is_some_and(|item| item.to_string().contains("{index}"));
+        if matches!(batch.matching, BatchMatch::Index(_)) && !says_index {
+            self.wrong(at, "results are matched by an index that no write sends", Some("put {index} into the item"));
+        }
+        for (key, paths) in [
+            ("results", Some(&batch.results)),
+            ("status", batch.status.as_ref()),
+            ("answer", batch.answer.as_ref()),
+            ("error", batch.error.as_ref()),
+        ] {
+            self.paths(paths, &under(key));
+        }
+        if batch.error_equals.is_some() && batch.error.is_none() {
+            self.wrong(&under("error_equals"), "\"error_equals\" needs an \"error\" to look at", Some("error: status"));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::custom::operation::{SearchOp, WriteOp};
 use crate::custom::paging::{NextFrom, PageTarget, Paging};
 use crate::custom::template::names_in;
 use crate::custom::validate::check::Validator;
+use crate::document::suggest::did_you_mean;
 
 impl Validator<'_> {
     pub(super) fn search(&mut self, search: &SearchOp, at: &[&str]) {
@@ -81,6 +82,35 @@ impl Validator<'_> {
         if in_body && !post {
             self.wrong(at!["paging"], "a GET has no body to put the page into", Some("method: POST, or target: query"));
         }
+        if let Some(sort) = &search.sort {
+            if sort.target == PageTarget::Body && !post {
+                self.wrong(at!["sort", "target"], "a GET has no body to put the order into", Some("method: POST, or target: query"));
+            }
+            for (key, template) in [("ascending", &sort.ascending), ("descending", &sort.descending)] {
+                self.field_template(template, at!["sort", key]);
+            }
+        }
+        if search.select.as_ref().is_some_and(|select| select.target == PageTarget::Body) && !post {
+            let help = Some("method: POST, or target: query");
+            self.wrong(at!["select", "target"], "a GET has no body to put the names of fields into", help);
+        }
+        if let Some(document) = &filter.document {
+            let mut names = Vec::new();
+            let read = names_in(document, &mut |name| names.push(name.to_owned()));
+            let unknown = names.iter().find(|name| *name != "parts" && !self.allowed(name, &[])).cloned();
+            match (read, unknown) {
+                (Err(reason), _) => self.wrong(at!["filter", "document"], reason, None),
+                (Ok(()), Some(name)) => self.unknown(&name, at!["filter", "document"], &["parts"]),
+                (Ok(()), None) if names.is_empty() => {
+                    let help = Some("document: {filters: \"{parts}\"}");
+                    self.wrong(at!["filter", "document"], "the conditions have no place in it: {parts} occurs nowhere", help);
+                }
+                (Ok(()), None) => {}
+            }
+            if filter.style != FilterStyle::Json {
+                self.wrong(at!["filter", "document"], "only a filter of style json has a document", Some("style: json"));
+            }
+        }
         if search.paging.size() == Some(0) {
             self.wrong(at!["paging", "size"], "a page of no records ends nowhere", None);
         }
@@ -88,6 +118,22 @@ impl Validator<'_> {
             && let NextFrom::Path(paths) = next
         {
             self.paths(Some(paths), at!["paging", "next"]);
+        }
+    }
+
+    /// A piece of the order: it names its field, and nothing else.
+    fn field_template(&mut self, template: &serde_json::Value, at: &[&str]) {
+        let mut names = Vec::new();
+        match names_in(template, &mut |name| names.push(name.to_owned())) {
+            Err(reason) => self.wrong(at, reason, None),
+            Ok(()) => match names.iter().find(|name| *name != "field") {
+                Some(name) => {
+                    let help = did_you_mean(name, ["field"]).unwrap_or_else(|| "known: {field}".to_owned());
+                    self.wrong(at, format!("{{{name}}} stands for nothing here"), Some(&help));
+                }
+                None if names.is_empty() => self.wrong(at, "the order does not say by which field: {field} occurs nowhere", None),
+                None => {}
+            },
         }
     }
 
@@ -107,7 +153,8 @@ impl Validator<'_> {
                 || op.body.as_ref().is_some_and(|body| body.to_string().contains(which));
             // The record itself holds the key of an upsert, and the id where every record has it.
             let inside = key == "upsert" || (stamped && key != "delete");
-            if key != "create" && !inside && !path.contains(which) && !elsewhere {
+            let in_parts = path.contains("{id.1}");
+            if key != "create" && !inside && !path.contains(which) && !in_parts && !elsewhere {
                 self.wrong(at!["path"], format!("the request does not say which record: {which} occurs nowhere"), None);
             }
         }

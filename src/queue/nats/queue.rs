@@ -224,6 +224,7 @@ impl Queue for NatsQueue {
             atomic_with_store: false,
             coalesces: true,
             notify: true,
+            op_window: Duration::from_micros(u64::try_from(self.window).unwrap_or(0)),
         }
     }
 

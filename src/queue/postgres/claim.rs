@@ -20,6 +20,7 @@ const WHAT: &str = "could not claim";
 const COME_DUE: &str = "UPDATE crm_sync_queue_lane SET ready = true WHERE lane = ANY (ARRAY(\
     SELECT lane FROM crm_sync_queue_lane WHERE NOT ready AND ready_at <= $1 ORDER BY ready_at LIMIT 10000 FOR UPDATE SKIP LOCKED))";
 /// $1: lanes wanted, $2: scopes to skip, $3: kinds. Reads as many index entries as it answers, for each scope and kind there is.
+/// Fences are drawn while the rows are locked: a lane's only grow.
 const PICK: &str = "WITH RECURSIVE groups (scope, kind) AS (\
         (SELECT scope, kind FROM crm_sync_queue_lane WHERE ready ORDER BY scope, kind LIMIT 1) \
         UNION ALL \
@@ -29,24 +30,29 @@ const PICK: &str = "WITH RECURSIVE groups (scope, kind) AS (\
             ORDER BY lane.scope, lane.kind LIMIT 1) AS further), \
     picked AS (\
         SELECT best.* FROM groups CROSS JOIN LATERAL (\
-            SELECT lane, connection, entity, record, priority, head, deliveries, attempts FROM crm_sync_queue_lane AS lane \
+            SELECT lane, priority, head, deliveries, attempts FROM crm_sync_queue_lane AS lane \
             WHERE lane.ready AND lane.scope = groups.scope AND lane.kind = groups.kind \
             ORDER BY lane.priority, lane.head LIMIT $1 FOR UPDATE SKIP LOCKED) AS best \
         WHERE groups.scope <> ALL ($2::text[]) AND (cardinality($3::text[]) = 0 OR groups.kind = ANY ($3::text[]))) \
-    SELECT lane, connection, entity, record, deliveries, attempts FROM picked ORDER BY priority, head LIMIT $1";
+    SELECT lane, deliveries, attempts, nextval('crm_sync_queue_fence') FROM picked ORDER BY priority, head LIMIT $1";
 const HEADS: &str = "SELECT head.lane, head.id, head.op, head.kind, head.priority, head.scope, head.payload, head.mapping, \
     head.not_before, head.enqueued_at \
     FROM unnest($1::text[]) WITH ORDINALITY AS wanted (lane, place) \
     CROSS JOIN LATERAL (SELECT * FROM crm_sync_queue_entry AS entry WHERE entry.lane = wanted.lane ORDER BY entry.id LIMIT $2) AS head \
     ORDER BY wanted.place, head.id";
-const LEASE: &str = "UPDATE crm_sync_queue_lane AS lane SET ready = false, ready_at = $3, leased_until = $3, leased = given.ids, \
-    fence = nextval('crm_sync_queue_fence'), deliveries = lane.deliveries + 1 \
-    FROM (SELECT lane, array_agg(id ORDER BY id) AS ids FROM unnest($1::text[], $2::bigint[]) AS one (lane, id) GROUP BY lane) AS given \
-    WHERE lane.lane = given.lane RETURNING lane.lane, lane.fence";
+const LEASE: &str = "UPDATE crm_sync_queue_lane AS lane SET ready = false, ready_at = $4, leased_until = $4, leased = given.ids, \
+    fence = given.fence, deliveries = lane.deliveries + 1 \
+    FROM (SELECT lane, fence, array_agg(id ORDER BY id) AS ids \
+        FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS one (lane, fence, id) GROUP BY lane, fence) AS given \
+    WHERE lane.lane = given.lane";
+/// As [`LEASE`], when each lane is handed out with one entry.
+const LEASE_ONE: &str = "UPDATE crm_sync_queue_lane AS lane SET ready = false, ready_at = $4, leased_until = $4, \
+    leased = ARRAY[given.id], fence = given.fence, deliveries = lane.deliveries + 1 \
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS given (lane, fence, id) WHERE lane.lane = given.lane";
 const EXTEND: &str = "UPDATE crm_sync_queue_lane AS lane SET leased_until = $3, ready_at = CASE WHEN frozen > 0 THEN ready_at ELSE $3 END \
     FROM unnest($1::text[], $2::bigint[]) AS held (lane, fence) WHERE lane.lane = held.lane AND lane.fence = held.fence";
 
-type Picked = (String, String, String, String, i32, i32);
+type Picked = (String, i32, i32, i64);
 type Found = (String, i64, String, String, i16, String, Vec<u8>, String, i64, i64);
 
 impl PostgresQueue {
@@ -83,23 +89,23 @@ impl PostgresQueue {
             prefix.push(entry);
         }
         let expires = now.saturating_add(micros(want.ttl.min(MAX_TTL)));
-        let (mut of, mut ids) = (Vec::new(), Vec::new());
-        for (lane, (_, prefix)) in &entries {
-            for entry in prefix {
-                of.push(lane.as_str());
+        let (mut of, mut fences, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut leases, mut one_each) = (Vec::with_capacity(picked.len()), true);
+        for (text, deliveries, attempts, fence) in &picked {
+            let Some((_, prefix)) = entries.remove(text.as_str()).filter(|(_, prefix)| !prefix.is_empty()) else { continue };
+            one_each &= prefix.len() == 1;
+            for entry in &prefix {
+                of.push(text.as_str());
+                fences.push(*fence);
                 ids.push(i64::try_from(entry.id.0).unwrap_or(i64::MAX));
             }
-        }
-        let leased: Vec<(String, i64)> =
-            sqlx::query_as(LEASE).bind(of).bind(ids).bind(expires).fetch_all(&mut *connection).await.map_err(wrap)?;
-        let mut fences: HashMap<String, i64> = leased.into_iter().collect();
-        let mut leases = Vec::with_capacity(picked.len());
-        for (text, part, entity, record, deliveries, attempts) in picked {
-            let (Some(fence), Some((_, prefix))) = (fences.remove(&text), entries.remove(&text)) else { continue };
-            let token = LeaseToken { lane: Lane::new(part, Entity::new(entity), record), fence: unsigned(fence) };
+            let lane = Lane::decode(text).ok_or_else(|| damaged("a lane does not parse"))?;
+            let token = LeaseToken { lane, fence: unsigned(*fence) };
             let count = |number: i32| u32::try_from(number).unwrap_or(0);
-            leases.push(Lease::new(token, timestamp(expires)?, count(deliveries) + 1, count(attempts), prefix));
+            leases.push(Lease::new(token, timestamp(expires)?, count(*deliveries) + 1, count(*attempts), prefix));
         }
+        let sql = if one_each { LEASE_ONE } else { LEASE };
+        sqlx::query(sql).bind(of).bind(fences).bind(ids).bind(expires).execute(connection).await.map_err(wrap)?;
         Ok(leases)
     }
 

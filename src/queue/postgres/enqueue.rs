@@ -20,13 +20,15 @@ const REMEMBER: &str = "INSERT INTO crm_sync_queue_op AS known (op, known_until)
 /// Op ids whose window is over, a bounded number per call.
 const FORGET: &str = "DELETE FROM crm_sync_queue_op WHERE ctid = ANY (ARRAY(\
     SELECT ctid FROM crm_sync_queue_op WHERE known_until <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED))";
-const LANES: &str = "INSERT INTO crm_sync_queue_lane AS lane \
+/// Answers those that had a row before.
+const LANES: &str = "WITH put AS (INSERT INTO crm_sync_queue_lane AS lane \
     (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at) \
     SELECT new.lane, connection, entity, record, head, priority, scope, kind, not_before, not_before <= $10, not_before \
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::smallint[], $7::text[], $8::text[], $9::bigint[]) \
         AS new (lane, connection, entity, record, head, priority, scope, kind, not_before) \
     ON CONFLICT (lane) DO UPDATE SET fence = lane.fence \
-    RETURNING lane.lane, xmax::text <> '0', lane.leased, lane.leased_until";
+    RETURNING lane.lane, xmax <> 0 AS existed, lane.leased, lane.leased_until) \
+    SELECT lane, leased, leased_until FROM put WHERE existed";
 const TAILS: &str = "SELECT tail.lane, tail.id, tail.kind, tail.scope, tail.coalesce_by, tail.priority, tail.not_before \
     FROM unnest($1::text[]) AS wanted (lane) \
     CROSS JOIN LATERAL (SELECT * FROM crm_sync_queue_entry AS entry WHERE entry.lane = wanted.lane ORDER BY entry.id DESC LIMIT 1) AS tail";
@@ -40,6 +42,9 @@ const JOIN: &str = "UPDATE crm_sync_queue_entry AS entry SET priority = joined.p
     payload = coalesce(joined.payload, entry.payload), mapping = coalesce(joined.mapping, entry.mapping) \
     FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bytea[], $5::text[]) AS joined (id, priority, not_before, payload, mapping) \
     WHERE entry.id = joined.id";
+
+/// A lane that had a row, the ids that are leased, and until when.
+type HadRow = (String, Vec<i64>, i64);
 
 /// What stands or will stand at the end of a lane.
 struct Tail {
@@ -103,8 +108,7 @@ impl PostgresQueue {
             first.entry(lane).or_insert((*id, entry));
         }
         let found = self.lock_lanes(connection, &first, now).await?;
-        let existing: HashMap<&str, &(String, bool, Vec<i64>, i64)> =
-            found.iter().filter(|(_, existed, ..)| *existed).map(|row| (row.0.as_str(), row)).collect();
+        let existing: HashMap<&str, &HadRow> = found.iter().map(|row| (row.0.as_str(), row)).collect();
         if !existing.is_empty() {
             ids = sqlx::query_scalar(IDS)
                 .bind(i64::try_from(fresh.len()).unwrap_or(i64::MAX))
@@ -176,12 +180,7 @@ impl PostgresQueue {
         Ok(outcome)
     }
 
-    async fn lock_lanes(
-        &self,
-        connection: &mut PgConnection,
-        first: &BTreeMap<&str, (i64, &NewEntry)>,
-        now: i64,
-    ) -> Result<Vec<(String, bool, Vec<i64>, i64)>> {
+    async fn lock_lanes(&self, connection: &mut PgConnection, first: &BTreeMap<&str, (i64, &NewEntry)>, now: i64) -> Result<Vec<HadRow>> {
         let column = |of: fn(&NewEntry) -> &str| first.values().map(|(_, entry)| of(entry)).collect::<Vec<&str>>();
         sqlx::query_as(LANES)
             .bind(first.keys().copied().collect::<Vec<&str>>())
@@ -205,7 +204,7 @@ impl PostgresQueue {
         connection: &mut PgConnection,
         fresh: &[(usize, &NewEntry)],
         lanes: &'a [String],
-        existing: &HashMap<&str, &(String, bool, Vec<i64>, i64)>,
+        existing: &HashMap<&str, &HadRow>,
         now: i64,
     ) -> Result<HashMap<&'a str, Tail>> {
         let wanted: HashSet<&'a str> = fresh
@@ -225,7 +224,7 @@ impl PostgresQueue {
             .map_err(|error| self.tables.failure(WHAT, error))?;
         let mut tails = HashMap::with_capacity(found.len());
         for (lane, id, kind, scope, coalesce_by, priority, not_before) in found {
-            let leased = existing.get(lane.as_str()).is_some_and(|(_, _, leased, until)| *until > now && leased.contains(&id));
+            let leased = existing.get(lane.as_str()).is_some_and(|(_, leased, until)| *until > now && leased.contains(&id));
             if let Some(lane) = wanted.get(lane.as_str())
                 && !leased
             {

@@ -231,6 +231,7 @@ impl Queue for PostgresQueue {
             atomic_with_store: true,
             coalesces: true,
             notify: self.notify,
+            op_window: Duration::from_micros(u64::try_from(self.window).unwrap_or(0)),
         }
     }
 

@@ -136,8 +136,12 @@ impl Work {
         // Most lanes are empty now: they go without being written first.
         let melting: Vec<&str> =
             self.lanes.iter().zip(&self.frozen).filter(|(_, frozen)| **frozen == 0).map(|(lane, _)| lane.as_str()).collect();
-        let dropped: HashSet<String> = drop_empty(connection, &melting).await?.into_iter().collect();
-        let left: Vec<usize> = (0..self.lanes.len()).filter(|at| self.lanes.get(*at).is_some_and(|lane| !dropped.contains(lane))).collect();
+        let kept: HashSet<String> = drop_empty(connection, &melting).await?.into_iter().collect();
+        let stays = |at: &usize| {
+            let frozen = self.frozen.get(*at).is_some_and(|frozen| *frozen > 0);
+            frozen || self.lanes.get(*at).is_some_and(|lane| kept.contains(lane))
+        };
+        let left: Vec<usize> = (0..self.lanes.len()).filter(stays).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 -- ARGV: lanes, entries, length of the lease, number of scopes to skip, the scopes, number of kinds, the kinds.
--- Answers the number of the write, store time, then per lease {lane, fence, deliveries, attempts, {id, entry, ...}}.
+-- Answers the number of the write, store time, then per lease: lane, fence, deliveries, attempts, number of entries, and id and
+-- entry of each.
 local lanes, entries, ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local skip, kinds, any = {}, {}, true
 local at = 7
@@ -31,41 +32,73 @@ table.sort(found, function(one, other) return one[2] < other[2] end)
 local answer = {0, num(now)}
 local fence = tonumber(redis.call('HGET', meta, 'fence') or '0')
 local expires = now + ttl
-local names, heads, raws = {}, {}, {}
+local names = {}
 for number = 1, math.min(#found, lanes) do names[number] = found[number][1] end
-preload(names)
-for _, lane in ipairs(names) do
-  local state = load(lane)
-  if state.m == 0 then heads[#heads + 1] = state.h end
-end
-for from = 1, #heads, CHUNK do
-  local to = math.min(from + CHUNK - 1, #heads)
-  local read = redis.call('HMGET', ENTRIES, unpack(heads, from, to))
-  for at = from, to do raws[heads[at]] = read[at - from + 1] end
-end
-for _, lane in ipairs(names) do
-  local state = load(lane)
-  local handed, ids, scopes = {}, {}, {}
-  for _, id in ipairs(first_ids(lane, state, entries)) do
-    local raw = raws[id] or redis.call('HGET', ENTRIES, id)
-    local _, nb, _, group = fields(raw)
-    if tonumber(nb) > now or not wants(group) then break end
-    handed[#handed + 1] = id
-    handed[#handed + 1] = raw
-    ids[#ids + 1] = id
-    scopes[#scopes + 1] = scope_of(group)
-  end
-  if #ids > 0 then
-    fence = fence + 1
-    state.f, state.u, state.i, state.c, state.d = fence, expires, ids, scopes, state.d + 1
-    place(lane, state, ids[1])
-    answer[#answer + 1] = {lane, num(fence), state.d, state.a, handed}
+local held = fetch('HMGET', LANES, names)
+-- The only or first entries, read together where they are known.
+local groups, heads, place_of = {}, {}, {}
+for number, lane in ipairs(names) do
+  local raw, head = held[number], nil
+  if raw and string.byte(raw) == 82 then
+    groups[number], head = string.match(raw, '^R([^\n]*)\n(%d+)$')
   else
-    -- The server's clock was set back since the head came due.
-    place(lane, state)
+    know(lane, raw)
+    local state = load(lane)
+    if state.m == 0 then head = state.h end
+  end
+  if head then
+    heads[#heads + 1] = head
+    place_of[number] = #heads
   end
 end
-if #answer > 2 then
+local raws = fetch('HMGET', ENTRIES, heads)
+local till, n = num(expires), #answer
+local taken, leased, made, k = {}, {}, {}, 0
+for number, lane in ipairs(names) do
+  local group = groups[number]
+  if group then
+    -- Ready since it was made: nothing to compute.
+    local head = heads[place_of[number]]
+    fence = fence + 1
+    k = k + 2
+    local of = taken[group] or {}
+    taken[group], of[#of + 1] = of, lane
+    leased[k - 1], leased[k] = till, lane
+    made[k - 1], made[k] = lane, 'E' .. num(fence) .. '\n' .. till .. '\n' .. head .. '\n' .. scope_of(group)
+    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4], answer[n + 5], answer[n + 6], answer[n + 7] =
+      lane, fence, 1, 0, 1, head, raws[place_of[number]]
+    n = n + 7
+  else
+    local state = load(lane)
+    local ids, scopes, entry = {}, {}, n + 5
+    for _, id in ipairs(first_ids(lane, state, entries)) do
+      local raw = #ids == 0 and place_of[number] and raws[place_of[number]] or redis.call('HGET', ENTRIES, id)
+      local _, nb, _, of = fields(raw)
+      if tonumber(nb) > now or not wants(of) then break end
+      answer[entry + 1], answer[entry + 2] = id, raw
+      entry = entry + 2
+      ids[#ids + 1] = id
+      scopes[#scopes + 1] = scope_of(of)
+    end
+    if #ids > 0 then
+      fence = fence + 1
+      state.f, state.u, state.i, state.c, state.d = fence, expires, ids, scopes, state.d + 1
+      place(lane, state, ids[1])
+      answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4], answer[n + 5] = lane, fence, state.d, state.a, #ids
+      n = entry
+    else
+      -- The server's clock was set back since the head came due.
+      place(lane, state)
+    end
+  end
+end
+send('ZADD', P .. 'leases', leased)
+send('HSET', LANES, made)
+for group, of in pairs(taken) do
+  send('ZREM', P .. 'ready:' .. group, of)
+  if redis.call('EXISTS', P .. 'ready:' .. group) == 0 then redis.call('SREM', P .. 'groups', group) end
+end
+if n > 2 then
   redis.call('HSET', meta, 'fence', num(fence))
   answer[1] = num(written())
 else

@@ -4,7 +4,8 @@
 -- Lanes are packed lists in one hash: fence, end of the lease, deliveries, attempts, time of the last wait, parked entries that
 -- freeze it, where it stands ('' nowhere, 'l' later, 'e' leased, 'r' and the group), its oldest entry, whether there may be
 -- more, leased ids, their scopes. A lane of one entry is only that; 'lane:NAME' holds the ids of all entries once there were
--- two. An entry is enqueued\nnot before\nrank\ngroup\njoining key\nop\nmapping\npayload; a group is scope/kind. All names are
+-- two. The two states that most lanes only ever have are short: R, the group, the entry (ready since it was made), and E,
+-- fence, end of the lease, entry, scope (leased for the first time). An entry is enqueued\nnot before\nrank\ngroup\njoining key\nop\nmapping\npayload; a group is scope/kind. All names are
 -- escaped, so that they hold no line ends and no slashes.
 -- What is written is gathered and written by flush(), hundreds of members in a command.
 local meta = KEYS[1]
@@ -64,7 +65,7 @@ local function flush()
     local add, remove = {}, {}
     for member, score in pairs(set) do
       if score then
-        add[#add + 1] = num(score)
+        add[#add + 1] = score
         add[#add + 1] = member
       else
         remove[#remove + 1] = member
@@ -93,27 +94,46 @@ local function flush()
   zsets, hashes = {}, {}
 end
 
+-- The state that is written as `raw`.
+local function expand(raw)
+  local form = string.byte(raw)
+  if form == 82 then
+    local group, head = string.match(raw, '^R([^\n]*)\n(%d+)$')
+    return {f = 0, u = 0, d = 0, a = 0, w = 0, z = 0, p = 'r' .. group, h = head, m = 0, i = {}, c = {}}
+  elseif form == 69 then
+    local f, u, head, scope = string.match(raw, '^E(%d+)\n(%d+)\n(%d+)\n(.*)$')
+    return {f = tonumber(f), u = tonumber(u), d = 1, a = 0, w = 0, z = 0, p = 'e', h = head, m = 0, i = {head}, c = {scope}}
+  end
+  local s = cmsgpack.unpack(raw)
+  return {f = s[1], u = s[2], d = s[3], a = s[4], w = s[5], z = s[6], p = s[7], h = s[8], m = s[9], i = s[10], c = s[11]}
+end
+
+-- Remembers what was read of a lane, unless it is known already.
+local function know(lane, raw)
+  if states[lane] == nil then states[lane] = raw and expand(raw) or false end
+end
+
+-- Asks one command of hundreds of members at a time; the answers in their order.
+local function fetch(command, key, members)
+  if #members <= CHUNK then
+    return #members > 0 and redis.call(command, key, unpack(members)) or {}
+  end
+  local all = {}
+  for from = 1, #members, CHUNK do
+    for place_, answer in ipairs(redis.call(command, key, unpack(members, from, math.min(from + CHUNK - 1, #members)))) do
+      all[from + place_ - 1] = answer
+    end
+  end
+  return all
+end
+
 -- Reads the states of lanes that are not known yet.
 local function preload(lanes)
   local unknown = {}
   for _, lane in ipairs(lanes) do
-    if states[lane] == nil then
-      states[lane] = false
-      unknown[#unknown + 1] = lane
-    end
+    if states[lane] == nil then unknown[#unknown + 1] = lane end
   end
-  for from = 1, #unknown, CHUNK do
-    local to = math.min(from + CHUNK - 1, #unknown)
-    local raws = redis.call('HMGET', LANES, unpack(unknown, from, to))
-    for at = from, to do
-      local raw = raws[at - from + 1]
-      if raw then
-        local s = cmsgpack.unpack(raw)
-        states[unknown[at]] =
-          {f = s[1], u = s[2], d = s[3], a = s[4], w = s[5], z = s[6], p = s[7], h = s[8], m = s[9], i = s[10], c = s[11]}
-      end
-    end
-  end
+  for at, raw in ipairs(fetch('HMGET', LANES, unknown)) do know(unknown[at], raw) end
 end
 
 local function load(lane)

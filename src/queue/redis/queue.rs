@@ -1,5 +1,6 @@
 //! The queue, and what the host sees of it.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ use crate::queue::settle::{Settle, Settled, Then};
 use crate::queue::stats::{QueueStats, ScopeStats};
 use crate::sql::{RedisConnection, RedisKeys, RedisOptions, RedisSchema};
 
-const SCHEMA: RedisSchema = RedisSchema { component: "queue", kind: ErrorKind::Queue, version: 2 };
+const SCHEMA: RedisSchema = RedisSchema { component: "queue", kind: ErrorKind::Queue, version: 3 };
 /// Rows per script that reads or takes many.
 const PAGE: usize = 1_000;
 
@@ -165,6 +166,33 @@ impl<C: RedisConnection> RedisQueue<C> {
     }
 }
 
+/// Items in their order, those together that follow each other and have `K` in common: it is sent once for all of them.
+struct Runs<K, T>(Vec<(K, Vec<T>)>);
+
+impl<K, T> Default for Runs<K, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: PartialEq, T> Runs<K, T> {
+    fn add(&mut self, key: K, item: T) {
+        match self.0.last_mut() {
+            Some((last, items)) if *last == key => items.push(item),
+            _ => self.0.push((key, vec![item])),
+        }
+    }
+}
+
+/// The lanes that stand in a call only once.
+fn once(lanes: &[String]) -> HashSet<&str> {
+    let mut times: HashMap<&str, usize> = HashMap::with_capacity(lanes.len());
+    for lane in lanes {
+        *times.entry(lane).or_default() += 1;
+    }
+    times.into_iter().filter(|(_, times)| *times == 1).map(|(lane, _)| lane).collect()
+}
+
 fn micros(duration: Duration) -> i64 {
     // The scripts count in doubles, which are exact up to 2^53.
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).min(100 * 365 * 24 * 3_600_000_000)
@@ -188,24 +216,38 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let mut invocation = self.prepare(&ENQUEUE).await?;
-        invocation.arg(self.window).arg(entries.len());
-        for entry in &entries {
+        let lanes: Vec<String> = entries.iter().map(|entry| entry.lane.encode()).collect();
+        let alone = once(&lanes);
+        // Of two equal op ids of one call the first is the one.
+        let mut ops = HashSet::with_capacity(entries.len());
+        let sent: Vec<bool> = entries.iter().map(|entry| ops.insert(entry.op.as_str())).collect();
+        let form = |entry: &NewEntry, lane: &str| {
             let takes = entry.coalesce.as_ref().is_some_and(|coalesce| coalesce.merge == Merge::TakeNew);
-            invocation.arg(entry.lane.encode()).arg(name(&entry.op)).arg(entry.not_before.map_or(0, Timestamp::as_microsecond));
-            invocation.arg(entry.priority.rank()).arg(rows::group(entry)).arg(rows::joining(entry));
-            invocation.arg(if takes { "t" } else { "" }).arg(rows::rest(entry));
+            let not_before = entry.not_before.map_or(0, Timestamp::as_microsecond);
+            (not_before, entry.priority.rank(), rows::group(entry), rows::joining(entry), takes, alone.contains(lane))
+        };
+        let mut runs = Runs::default();
+        for ((entry, lane), _) in entries.iter().zip(&lanes).zip(&sent).filter(|(_, sent)| **sent) {
+            runs.add(form(entry, lane), (entry, lane));
         }
-        let answer = self.write("could not enqueue", &invocation).await?;
-        answer
-            .map(|value| {
-                let text: String = redis::from_redis_value(value).map_err(|_| damaged("an answer has another shape"))?;
-                let id = |text: &str| text.parse().map(EntryId).map_err(|_| damaged("an id is no number"));
-                match (text.strip_prefix('n'), text.strip_prefix('c')) {
-                    (Some(new), _) => Ok(Enqueued::New(id(new)?)),
-                    (_, Some(joined)) => Ok(Enqueued::Coalesced(id(joined)?)),
-                    _ => Ok(Enqueued::Duplicate),
-                }
+        let mut invocation = self.prepare(&ENQUEUE).await?;
+        invocation.arg(self.window).arg(runs.0.len());
+        for ((not_before, rank, group, joining, takes, alone), of) in &runs.0 {
+            invocation.arg(of.len()).arg(not_before).arg(rank).arg(group).arg(joining);
+            invocation.arg(if *takes { "t" } else { "" }).arg(u8::from(*alone));
+            for (entry, lane) in of {
+                invocation.arg(lane).arg(name(&entry.op)).arg(rows::rest(entry));
+            }
+        }
+        let mut answer = self.write("could not enqueue", &invocation).await?;
+        sent.into_iter()
+            .map(|sent| {
+                let id: i64 = if sent { next(&mut answer)? } else { 0 };
+                Ok(match id {
+                    0 => Enqueued::Duplicate,
+                    1.. => Enqueued::New(EntryId(id.unsigned_abs())),
+                    _ => Enqueued::Coalesced(EntryId(id.unsigned_abs())),
+                })
             })
             .collect()
     }
@@ -227,20 +269,19 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
         let mut answer = self.write("could not claim", &invocation).await?;
         let now: i64 = next(&mut answer)?;
         let expires = time(now + ttl)?;
-        answer
-            .map(|value| {
-                let (lane, fence, deliveries, attempts, handed): (String, u64, u32, u32, Vec<Vec<u8>>) =
-                    redis::from_redis_value(value).map_err(|_| damaged("a lease has another shape"))?;
-                let lane = Lane::decode(&lane).ok_or_else(|| damaged("a lane does not parse"))?;
-                let mut entries = Vec::with_capacity(handed.len() / 2);
-                let mut handed = handed.into_iter();
-                while let (Some(id), Some(raw)) = (handed.next(), handed.next()) {
-                    let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).ok_or_else(|| damaged("an id is no number"))?;
-                    entries.push(rows::entry(id, raw)?);
-                }
-                Ok(Lease::new(LeaseToken { lane, fence }, expires, deliveries, attempts, entries))
-            })
-            .collect()
+        let mut leases = Vec::with_capacity(answer.len() / 7);
+        while answer.len() > 0 {
+            let (lane, fence): (String, u64) = (next(&mut answer)?, next(&mut answer)?);
+            let (deliveries, attempts, count): (u32, u32, usize) = (next(&mut answer)?, next(&mut answer)?, next(&mut answer)?);
+            let lane = Lane::decode(&lane).ok_or_else(|| damaged("a lane does not parse"))?;
+            let mut entries = Vec::with_capacity(count.min(answer.len()));
+            for _ in 0..count {
+                let id: u64 = next(&mut answer)?;
+                entries.push(rows::entry(id, next(&mut answer)?)?);
+            }
+            leases.push(Lease::new(LeaseToken { lane, fence }, expires, deliveries, attempts, entries));
+        }
+        Ok(leases)
     }
 
     async fn extend(&self, leases: &[LeaseToken], ttl: Duration) -> Result<Vec<LeaseToken>> {
@@ -261,14 +302,20 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
         if outcomes.is_empty() {
             return Ok(Vec::new());
         }
+        let lanes: Vec<String> = outcomes.iter().map(|outcome| outcome.token.lane.encode()).collect();
+        let alone = once(&lanes);
+        let mut runs = Runs::default();
+        for (outcome, lane) in outcomes.iter().zip(&lanes) {
+            runs.add((outcome.done, &outcome.then, alone.contains(lane.as_str())), (lane, outcome.token.fence));
+        }
         let mut invocation = self.prepare(&SETTLE).await?;
-        invocation.arg(outcomes.len());
-        for outcome in &outcomes {
-            invocation.arg(outcome.token.lane.encode()).arg(outcome.token.fence).arg(outcome.done);
-            match &outcome.then {
+        invocation.arg(runs.0.len());
+        for ((done, then, alone), of) in &runs.0 {
+            invocation.arg(of.len()).arg(done);
+            match then {
                 Then::Park { entries, cause, freeze } => {
                     let json = serde_json::to_string(cause).map_err(|_| damaged("a cause does not serialise"))?;
-                    invocation.arg("park").arg((*entries).clamp(1, 1_000_000)).arg(if *freeze { "1" } else { "0" });
+                    invocation.arg("park").arg((*entries).clamp(1, 1_000_000)).arg(u8::from(*freeze));
                     invocation.arg(name(&cause.group())).arg(json);
                 }
                 Then::Defer { wait } => {
@@ -280,6 +327,10 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
                 Then::Retry { wait } => {
                     invocation.arg("retry").arg(micros(*wait)).arg("0").arg("").arg("");
                 }
+            }
+            invocation.arg(u8::from(*alone));
+            for (lane, fence) in of {
+                invocation.arg(lane).arg(fence);
             }
         }
         let applied = flags(self.write("could not settle", &invocation).await?, outcomes.len())?;
@@ -371,6 +422,7 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
             atomic_with_store: false,
             coalesces: true,
             notify: false,
+            op_window: Duration::from_micros(u64::try_from(self.window).unwrap_or(0)),
         }
     }
 }

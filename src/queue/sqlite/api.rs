@@ -122,6 +122,19 @@ fn in_transaction<T>(
     Ok(answer)
 }
 
+/// Runs a claim whose commit moves no pages of the log into the database: in a large one that takes longer than the claim. The
+/// next enqueue, settle or extension does it, so the log grows by the claims between two of them at most.
+fn without_checkpoint<T>(connection: &mut Connection, claim: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+    const PRAGMA: &str = "wal_autocheckpoint";
+    // SQLite's own default.
+    const PAGES: u32 = 1_000;
+    connection.pragma_update(None, PRAGMA, 0).map_err(|error| failure("could not claim", error))?;
+    let answer = claim(connection);
+    // What was claimed is claimed, whatever becomes of the setting.
+    let _ = connection.pragma_update(None, PRAGMA, PAGES);
+    answer
+}
+
 /// Settles within an open transaction; the outcomes in order.
 pub(crate) fn settle_in(connection: &Connection, outcomes: &[Settle], now: i64) -> Result<Vec<Settled>> {
     settling::settle(connection, outcomes, now).map_err(|error| failure("could not settle", error))
@@ -149,7 +162,9 @@ impl Queue for SqliteQueue {
                 if !claim::any(connection, host.now().as_microsecond()).map_err(|error| failure(READ, error))? {
                     return Ok(Vec::new());
                 }
-                in_transaction(connection, host, WHAT, |connection, now| claim::claim(connection, &want, now))
+                without_checkpoint(connection, |connection| {
+                    in_transaction(connection, host, WHAT, |connection, now| claim::claim(connection, &want, now))
+                })
             })
             .await
     }
@@ -213,6 +228,7 @@ impl Queue for SqliteQueue {
             atomic_with_store: true,
             coalesces: true,
             notify: false,
+            op_window: self.window,
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::quality::FixedState;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Fields, Shape};
+use crate::salesforce::bulk::block::Parser;
 use crate::salesforce::bulk::cells::{Cell, NULL};
 use crate::salesforce::bulk::job::{Delimiter, LineEnding};
 
@@ -40,8 +42,11 @@ pub(super) struct JobFile {
     out: Vec<u8>,
     header: usize,
     rows: u64,
-    expected: HashMap<u64, u32>,
+    expected: Expected,
 }
+
+/// How often each row, by the hash of what it is known by, is still without an outcome.
+type Expected = HashMap<u64, u32, FixedState>;
 
 /// A file that is ready to be sent.
 #[derive(Clone, Debug)]
@@ -51,14 +56,13 @@ pub(super) struct Sealed {
     pub(super) columns: Vec<String>,
     pub(super) key: Option<String>,
     pub(super) rows: u64,
-    /// How often each row, by the hash of what it is known by, is still without an outcome.
-    pub(super) expected: HashMap<u64, u32>,
+    pub(super) expected: Expected,
 }
 
 impl JobFile {
     /// No rows yet; `columns` are those it starts with.
     pub(super) fn new(form: Form, columns: Vec<String>, key: Option<String>) -> Self {
-        let mut file = Self { form, columns, key, out: Vec::new(), header: 0, rows: 0, expected: HashMap::new() };
+        let mut file = Self { form, columns, key, out: Vec::new(), header: 0, rows: 0, expected: Expected::default() };
         file.write_header();
         file
     }
@@ -193,13 +197,15 @@ impl Sealed {
         let places = self.places(&self.columns);
         let key = self.key.as_ref().and_then(|key| self.columns.iter().position(|name| name.eq_ignore_ascii_case(key)));
         let body = self.body.clone();
-        let mut reader = csv::ReaderBuilder::new().delimiter(self.delimiter.byte()).from_reader(&body[..]);
-        for record in reader.records() {
-            let record = record.map_err(|_| Error::internal("a bulk job's own file cannot be read back"))?;
-            let cells: Vec<&str> = record.iter().collect();
-            if self.settle(&places, |at| cells.get(at).copied().unwrap_or_default()) {
-                let key = key.and_then(|at| cells.get(at)).map(|cell| (*cell).to_owned());
-                rows.push((key, Fields::from_values(Arc::clone(&shape), cells.into_iter().map(sent).collect())));
+        let mut parser = Parser::new(self.delimiter.byte());
+        for piece in body.chunks(1 << 16) {
+            let block =
+                parser.take(piece).map_err(|error| Error::internal("a bulk job's own file cannot be read back").with_source(error))?;
+            for record in block.records() {
+                if self.settle(&places, |at| record.get(at).unwrap_or_default()) {
+                    let key = key.and_then(|at| record.get(at)).map(ToOwned::to_owned);
+                    rows.push((key, Fields::from_values(Arc::clone(&shape), record.cells().map(sent).collect())));
+                }
             }
         }
         Ok(rows)
@@ -217,7 +223,7 @@ pub(super) fn sent(cell: &str) -> Option<Value> {
 
 /// Equal for equal cells, within this process.
 pub(super) fn hash<'a>(cells: impl IntoIterator<Item = &'a str>) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FixedState::with_seed(0).build_hasher();
     for cell in cells {
         hasher.write(cell.as_bytes());
         hasher.write_u8(0xff);

@@ -11,7 +11,7 @@ use crate::model::{Entity, EntitySchema, Fields};
 use crate::pace::Schedule;
 use crate::salesforce::bulk::cells::Encoding;
 use crate::salesforce::bulk::file::{Form, JobFile, Sealed};
-use crate::salesforce::bulk::ingest_job::IngestJob;
+use crate::salesforce::bulk::ingest_job::{IngestJob, one_by_one};
 use crate::salesforce::bulk::job::{Delimiter, IngestOperation, LineEnding};
 use crate::salesforce::bulk::open::open_ingest;
 use crate::salesforce::bulk::outcome::{IngestEvent, RowOutcome, RowResult};
@@ -141,22 +141,22 @@ impl Ingest {
         let filler = Filler { rows: rows.boxed(), encoding: self.encoding.clone(), file, stop: Arc::clone(&failed) };
         let in_flight = self.in_flight;
         let ingest = Arc::new(self);
-        stream::unfold(filler, |mut filler| async move { filler.next().await.map(|filled| (filled, filler)) })
+        let events = stream::unfold(filler, |mut filler| async move { filler.next().await.map(|filled| (filled, filler)) })
             .map(move |filled| {
                 let failed = Arc::clone(&failed);
                 let events = match filled {
-                    Filled::Refused(row) => stream::once(async move { Ok(IngestEvent::Row(row)) }).boxed(),
+                    Filled::Refused(row) => stream::iter([Ok(vec![IngestEvent::Row(row)])]).boxed(),
                     Filled::File(file) => Arc::clone(&ingest).write(file),
-                    Filled::Returned(file) => stream::iter(returned(file)).boxed(),
+                    Filled::Returned(file) => stream::iter([returned(file)]).boxed(),
                 };
                 events.inspect_err(move |_| failed.store(true, Ordering::Relaxed))
             })
-            .flatten_unordered(in_flight)
-            .boxed()
+            .flatten_unordered(in_flight);
+        one_by_one(events)
     }
 
     /// One job, from its creation to its report.
-    fn write(self: Arc<Self>, file: Sealed) -> BoxStream<'static, Result<IngestEvent>> {
+    fn write(self: Arc<Self>, file: Sealed) -> BoxStream<'static, Result<Vec<IngestEvent>>> {
         let uploaded = async move {
             match self.upload(&file).await {
                 Ok(job) => {
@@ -165,13 +165,9 @@ impl Ingest {
                         job.start().await?;
                         Ok::<_, Error>(job.finish(Some(file)))
                     };
-                    stream::once(async move { Ok(told) }).chain(stream::once(rest).try_flatten()).boxed()
+                    stream::iter([Ok(vec![told])]).chain(stream::once(rest).try_flatten()).boxed()
                 }
-                Err(error) => {
-                    let mut events = returned(file);
-                    events.push(Err(error));
-                    stream::iter(events).boxed()
-                }
+                Err(error) => stream::iter([returned(file), Err(error)]).boxed(),
             }
         };
         stream::once(uploaded).flatten().boxed()
@@ -223,13 +219,9 @@ impl Ingest {
 }
 
 /// The rows of a file that was not sent.
-fn returned(file: Sealed) -> Vec<Result<IngestEvent>> {
-    match file.unsettled() {
-        Ok(rows) => {
-            rows.into_iter().map(|(key, fields)| Ok(IngestEvent::Row(RowOutcome::of(key, fields, RowResult::Unprocessed)))).collect()
-        }
-        Err(error) => vec![Err(error)],
-    }
+fn returned(file: Sealed) -> Result<Vec<IngestEvent>> {
+    let event = |(key, fields)| IngestEvent::Row(RowOutcome::of(key, fields, RowResult::Unprocessed));
+    Ok(file.unsettled()?.into_iter().map(event).collect())
 }
 
 /// Rows go in, files come out.

@@ -1,8 +1,10 @@
 //! An ingest job: its file, its start, its end, its results.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
@@ -115,7 +117,7 @@ impl IngestJob {
     }
 
     /// The outcomes of an ended job's rows, as the org's files tell them: saved ones, failed ones, then those not reached. In no
-    /// order within a file. Memory is a few records. Three API calls.
+    /// order within a file. Memory is a piece of a file, which its rows share. Three API calls.
     pub fn results(&self) -> BoxStream<'static, Result<RowOutcome>> {
         let rows = self.batches(false).map_ok(|batch| stream::iter(batch.rows.into_iter().map(Ok)));
         rows.try_flatten().boxed()
@@ -135,11 +137,11 @@ impl IngestJob {
             job.ticket.key = job.ticket.key.or(info.external_id_field_name);
             Ok::<_, Error>(job.finish(None))
         };
-        stream::once(ready).try_flatten().boxed()
+        one_by_one(stream::once(ready).try_flatten())
     }
 
     /// Waits, then gives rows, rows that nobody named, and the report.
-    pub(super) fn finish(self, file: Option<Sealed>) -> BoxStream<'static, Result<IngestEvent>> {
+    pub(super) fn finish(self, file: Option<Sealed>) -> BoxStream<'static, Result<Vec<IngestEvent>>> {
         let ended = async move {
             let info = self.wait().await?;
             // Of a job that did not run to its end not every file need exist.
@@ -186,9 +188,10 @@ impl IngestJob {
         let batches = stream::try_unfold((reader, None::<ResultColumns>), move |(mut reader, columns)| {
             let key = key.clone();
             async move {
-                let Some(records) = reader.records().await? else { return Ok::<_, Error>(None) };
+                let Some(block) = reader.records().await? else { return Ok::<_, Error>(None) };
                 let columns = columns.unwrap_or_else(|| ResultColumns::new(file, reader.header(), key.as_deref()));
-                let rows = records.into_iter().map(|record| columns.outcome(record)).collect::<Result<Vec<_>>>()?;
+                let block = Arc::new(block);
+                let rows = (0..block.len()).map(|row| columns.outcome(&block, row)).collect::<Result<Vec<_>>>()?;
                 let batch = Arrived { header: reader.header().to_vec(), rows };
                 Ok(Some((batch, (reader, Some(columns)))))
             }
@@ -200,6 +203,11 @@ impl IngestJob {
         let call = Call::patch("bulk job", self.path("")).json(&State { state })?;
         self.client.send(call, &HeaderMap::new()).await?.json()
     }
+}
+
+/// Events travel by the piece until here: each layer of streams costs a step for every item.
+pub(super) fn one_by_one<'a>(events: impl Stream<Item = Result<Vec<IngestEvent>>> + Send + 'a) -> BoxStream<'a, Result<IngestEvent>> {
+    events.map_ok(|events| stream::iter(events.into_iter().map(Ok))).try_flatten().boxed()
 }
 
 /// Rows of a result file.
@@ -228,7 +236,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(self, batches: BoxStream<'static, Result<Arrived>>) -> BoxStream<'static, Result<IngestEvent>> {
+    fn count(self, batches: BoxStream<'static, Result<Arrived>>) -> BoxStream<'static, Result<Vec<IngestEvent>>> {
         let steps = stream::try_unfold(Some((self, batches)), |step| async move {
             let Some((mut tally, mut batches)) = step else { return Ok::<_, Error>(None) };
             Ok(Some(match batches.next().await.transpose()? {
@@ -236,7 +244,7 @@ impl Tally {
                 None => (tally.end()?, None),
             }))
         });
-        steps.map_ok(|events| stream::iter(events.into_iter().map(Ok))).try_flatten().boxed()
+        steps.boxed()
     }
 
     fn note(&mut self, batch: Arrived) -> Vec<IngestEvent> {
@@ -248,8 +256,8 @@ impl Tally {
                 RowResult::Failed { .. } => self.failed += 1,
                 RowResult::Missing | RowResult::Unprocessed => self.unprocessed += 1,
             }
-            if let (Some(file), Sent::Record(_, record)) = (&mut self.file, &row.sent)
-                && !file.settle(&places, |at| record.get(at).unwrap_or_default())
+            if let (Some(file), Sent::Record(_, block, at)) = (&mut self.file, &row.sent)
+                && !file.settle(&places, |cell| block.record(*at).get(cell).unwrap_or_default())
             {
                 self.unexpected += 1;
             }

@@ -10,6 +10,7 @@
 //! The rules are those of the "Bulk API 2.0 and Bulk API Developer Guide".
 
 mod api;
+mod block;
 mod cells;
 mod file;
 mod ingest;

@@ -10,6 +10,7 @@ use crate::model::{Entity, Fields};
 use crate::salesforce::bulk::cells::Encoding;
 use crate::salesforce::bulk::file::{Form, JobFile, Sealed};
 use crate::salesforce::bulk::ingest::MOST_BYTES;
+use crate::salesforce::bulk::ingest_job::one_by_one;
 use crate::salesforce::bulk::job::{Delimiter, IngestOperation, JobState, JobTicket, LineEnding};
 use crate::salesforce::bulk::open::open_ingest;
 use crate::salesforce::bulk::outcome::{IngestEvent, RowResult};
@@ -120,7 +121,7 @@ impl Salesforce {
         let mut told: HashMap<String, VecDeque<RowResult>> = HashMap::with_capacity(ops.len());
         let mut trouble = None;
         let mut idle = false;
-        let mut events = job.finish(None);
+        let mut events = one_by_one(job.finish(None));
         while let Some(event) = events.try_next().await? {
             match event {
                 IngestEvent::Row(row) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::model::{Fields, RecordId};
+use crate::salesforce::bulk::block::Block;
 use crate::salesforce::bulk::job::{JobInfo, JobTicket};
 use crate::salesforce::bulk::rows::SentColumns;
 
@@ -47,7 +48,7 @@ pub struct RowOutcome {
 #[derive(Debug)]
 pub(super) enum Sent {
     Fields(Fields),
-    Record(Arc<SentColumns>, csv::StringRecord),
+    Record(Arc<SentColumns>, Arc<Block>, usize),
 }
 
 impl RowOutcome {
@@ -60,7 +61,7 @@ impl RowOutcome {
     pub fn into_fields(self) -> Fields {
         match self.sent {
             Sent::Fields(fields) => fields,
-            Sent::Record(columns, record) => columns.fields(&record),
+            Sent::Record(columns, block, row) => columns.fields(block.record(row)),
         }
     }
 
@@ -68,7 +69,7 @@ impl RowOutcome {
     pub fn fields(&self) -> Cow<'_, Fields> {
         match &self.sent {
             Sent::Fields(fields) => Cow::Borrowed(fields),
-            Sent::Record(columns, record) => Cow::Owned(columns.fields(record)),
+            Sent::Record(columns, block, row) => Cow::Owned(columns.fields(block.record(*row))),
         }
     }
 }

@@ -307,7 +307,7 @@ impl OpenPage {
         };
         self.read += records.len() as u64;
         let columns = self.columns.get_or_insert_with(|| QueryColumns::new(self.reader.header(), schema));
-        Ok(Some(records.iter().map(|record| columns.row(record)).collect()))
+        Ok(Some(records.records().map(|record| columns.row(record)).collect()))
     }
 }
 

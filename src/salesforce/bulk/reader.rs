@@ -1,7 +1,6 @@
 //! Reading a CSV answer as it arrives.
 //!
-//! Chunks end anywhere, so only whole records are parsed; what is left waits for the next chunk. Memory is one chunk and one
-//! record.
+//! Chunks end anywhere; a record that has begun waits for the next one. Memory is one chunk and one record.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -9,131 +8,79 @@ use futures_util::stream::BoxStream;
 
 use crate::error::{Error, Result};
 use crate::http::{Body, HttpError};
+use crate::salesforce::bulk::block::{Block, Parser};
 use crate::salesforce::bulk::job::Delimiter;
 
 /// The longest record kept while its end has not arrived: 400,000 characters of up to four bytes, doubled by quotes, and room.
 const MAX_PENDING: usize = 8 << 20;
 
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A CSV answer: the header first, then its records.
 pub(super) struct CsvReader {
     body: BoxStream<'static, Result<Bytes, HttpError>>,
-    delimiter: u8,
-    pending: Vec<u8>,
-    scanned: usize,
-    place: Place,
-    header: Option<Vec<String>>,
+    parser: Parser,
+    /// The first bytes, until it is known whether they are a byte order mark.
+    start: Option<Vec<u8>>,
     ended: bool,
 }
 
 impl std::fmt::Debug for CsvReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CsvReader").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("CsvReader").field("header", &self.header()).finish_non_exhaustive()
     }
-}
-
-/// Where in a record the scan stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// At the first byte of a cell.
-    Start,
-    Plain,
-    Quoted,
-    /// Behind a quote within quotes: the end of the cell, or the first of two.
-    Quote,
 }
 
 impl CsvReader {
     pub(super) fn new(body: Body, delimiter: Delimiter) -> Self {
-        Self {
-            body: body.into_stream(),
-            delimiter: delimiter.byte(),
-            pending: Vec::new(),
-            scanned: 0,
-            place: Place::Start,
-            header: None,
-            ended: false,
-        }
+        Self { body: body.into_stream(), parser: Parser::new(delimiter.byte()), start: Some(Vec::new()), ended: false }
     }
 
     /// The names of the columns; empty before the first records were read.
     pub(super) fn header(&self) -> &[String] {
-        self.header.as_deref().unwrap_or_default()
+        self.parser.header().unwrap_or_default()
     }
 
     /// The next whole records, at least one; `None` at the end.
     ///
     /// # Errors
     /// What the connection says; [`crate::error::ErrorKind::Decode`] for what is no CSV, or breaks off within quotes.
-    pub(super) async fn records(&mut self) -> Result<Option<Vec<csv::StringRecord>>> {
-        loop {
+    pub(super) async fn records(&mut self) -> Result<Option<Block>> {
+        while !self.ended {
             let records = match self.body.next().await.transpose()? {
                 Some(chunk) => {
-                    self.pending.extend_from_slice(&chunk);
-                    let whole = self.scan();
-                    if whole == 0 && self.pending.len() > MAX_PENDING {
+                    let records = match self.start.take() {
+                        None => self.parser.take(&chunk)?,
+                        Some(mut start) => {
+                            start.extend_from_slice(&chunk);
+                            if start.len() < MARK.len() {
+                                self.start = Some(start);
+                                continue;
+                            }
+                            self.parser.take(start.strip_prefix(MARK).unwrap_or(&start))?
+                        }
+                    };
+                    if self.parser.begun() > MAX_PENDING {
                         return Err(Error::decode("a record of a bulk job's file is longer than salesforce allows"));
                     }
-                    let rest = self.pending.split_off(whole);
-                    let whole = std::mem::replace(&mut self.pending, rest);
-                    self.scanned = self.pending.len();
-                    self.parse(&whole)?
+                    records
                 }
-                None if self.ended => return Ok(None),
                 None => {
                     self.ended = true;
-                    if self.place == Place::Quoted {
-                        return Err(Error::decode("a bulk job's file breaks off within a quoted cell"));
+                    match self.start.take() {
+                        Some(mut start) if !start.is_empty() => {
+                            start.push(b'\n');
+                            self.parser.take(&start)?
+                        }
+                        _ => self.parser.finish()?,
                     }
-                    let whole = std::mem::take(&mut self.pending);
-                    self.parse(&whole)?
                 }
             };
-            if !records.is_empty() {
+            if records.len() > 0 {
                 return Ok(Some(records));
             }
         }
-    }
-
-    /// How many bytes of what is pending are whole records.
-    fn scan(&mut self) -> usize {
-        let mut whole = 0;
-        for (at, byte) in self.pending.iter().enumerate().skip(self.scanned) {
-            self.place = match (self.place, *byte) {
-                (Place::Quoted, b'"') => Place::Quote,
-                (Place::Quoted, _) | (Place::Start | Place::Quote, b'"') => Place::Quoted,
-                (_, b'\n') => {
-                    whole = at + 1;
-                    Place::Start
-                }
-                (_, byte) if byte == self.delimiter => Place::Start,
-                _ => Place::Plain,
-            };
-        }
-        whole
-    }
-
-    fn parse(&mut self, bytes: &[u8]) -> Result<Vec<csv::StringRecord>> {
-        // A file may begin with a byte order mark.
-        let bytes = if self.header.is_none() { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(self.delimiter)
-            .buffer_capacity(bytes.len().clamp(1, 1 << 16))
-            .from_reader(bytes);
-        let mut records = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(|_| Error::decode("a bulk job's file is not UTF-8 text in CSV form"))?;
-            match &self.header {
-                None => self.header = Some(record.iter().map(ToOwned::to_owned).collect()),
-                Some(header) if header.len() == record.len() => records.push(record),
-                Some(header) => {
-                    let message = format!("a record of a bulk job's file has {} cells under {} columns", record.len(), header.len());
-                    return Err(Error::decode(message));
-                }
-            }
-        }
-        Ok(records)
+        Ok(None)
     }
 }
 
@@ -153,7 +100,7 @@ mod tests {
     fn read(mut reader: CsvReader) -> Result<(Vec<String>, Vec<Vec<String>>)> {
         let mut rows = Vec::new();
         while let Some(records) = reader.records().now_or_never().unwrap()? {
-            rows.extend(records.iter().map(|record| record.iter().map(ToOwned::to_owned).collect()));
+            rows.extend(records.records().map(|record| record.cells().map(ToOwned::to_owned).collect()));
         }
         Ok((reader.header().to_vec(), rows))
     }
@@ -168,13 +115,16 @@ mod tests {
         let (header, rows) = read(reader(vec![file.as_bytes().to_vec()], Delimiter::Comma)).unwrap();
         assert_eq!(header, ["A", "B"]);
         assert_eq!(rows, [texts(&["1,\"2\"", "x\r\ny"]), texts(&["", ""]), texts(&["3\"4", "5"])]);
+        let bytes = file.bytes().map(|byte| vec![byte]).collect();
+        assert_eq!(read(reader(bytes, Delimiter::Comma)).unwrap(), (header, rows));
         assert_eq!(read(reader(vec![], Delimiter::Comma)).unwrap(), (vec![], vec![]));
+        assert_eq!(read(reader(vec![b"A".to_vec()], Delimiter::Comma)).unwrap(), (vec!["A".to_owned()], vec![]));
         assert_eq!(read(reader(vec![b"A\n\"\"\n".to_vec()], Delimiter::Comma)).unwrap().1, [texts(&[""])], "one empty cell is a record");
     }
 
     #[test]
     fn what_is_broken_is_an_error() {
-        for file in ["A,B\n1\n", "A\n\"1", "A\n\"1\n2\n"] {
+        for file in ["A,B\n1\n", "A\n\"1", "A\n\"1\n2\n", "A\n1\n\""] {
             assert_eq!(read(reader(vec![file.as_bytes().to_vec()], Delimiter::Comma)).unwrap_err().kind(), ErrorKind::Decode, "{file}");
         }
         assert_eq!(read(reader(vec![b"A\n\xff\n".to_vec()], Delimiter::Comma)).unwrap_err().kind(), ErrorKind::Decode);

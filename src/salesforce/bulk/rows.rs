@@ -6,6 +6,7 @@ use serde_json::{Number, Value};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntitySchema, FieldType, Fields, Shape};
+use crate::salesforce::bulk::block::{Block, Record};
 use crate::salesforce::bulk::file::sent;
 use crate::salesforce::bulk::outcome::{RowOutcome, RowResult, Sent};
 use crate::salesforce::dialect::{Complaint, row_error};
@@ -28,9 +29,9 @@ impl QueryColumns {
         Self { shape, places }
     }
 
-    pub(super) fn row(&self, record: &csv::StringRecord) -> Fields {
+    pub(super) fn row(&self, record: Record<'_>) -> Fields {
         let mut values = vec![None; self.shape.len()];
-        for (cell, (place, kind)) in record.iter().zip(&self.places) {
+        for (cell, (place, kind)) in record.cells().zip(&self.places) {
             if let Some(slot) = values.get_mut(*place) {
                 *slot = Some(value(cell, kind));
             }
@@ -100,9 +101,9 @@ pub(super) struct SentColumns {
 }
 
 impl SentColumns {
-    pub(super) fn fields(&self, record: &csv::StringRecord) -> Fields {
+    pub(super) fn fields(&self, record: Record<'_>) -> Fields {
         let mut values = vec![None; self.shape.len()];
-        for (cell, place) in record.iter().zip(&self.places) {
+        for (cell, place) in record.cells().zip(&self.places) {
             if let Some(slot) = place.and_then(|place| values.get_mut(place)) {
                 *slot = sent(cell);
             }
@@ -123,7 +124,10 @@ impl ResultColumns {
         Self { file, created, error, id, sent: Arc::new(SentColumns { shape, places }), key }
     }
 
-    pub(super) fn outcome(&self, record: csv::StringRecord) -> Result<RowOutcome> {
+    /// The outcome of a row of `block`. A row that was saved shares the block with its neighbours; one that was not is likely to
+    /// be kept, and has its cells to itself.
+    pub(super) fn outcome(&self, block: &Arc<Block>, row: usize) -> Result<RowOutcome> {
+        let record = block.record(row);
         let cell = |place: Option<usize>| place.and_then(|at| record.get(at)).unwrap_or_default();
         let id = Some(cell(self.id)).filter(|id| !id.is_empty()).map(ids::record_id);
         let result = match (self.file, id) {
@@ -135,7 +139,12 @@ impl ResultColumns {
             (ResultFile::Unprocessed, _) => RowResult::Unprocessed,
         };
         let key = self.key.and_then(|at| record.get(at)).map(ToOwned::to_owned);
-        Ok(RowOutcome { key, result, sent: Sent::Record(Arc::clone(&self.sent), record) })
+        let columns = Arc::clone(&self.sent);
+        let sent = match &result {
+            RowResult::Saved { .. } => Sent::Record(columns, Arc::clone(block), row),
+            _ => Sent::Record(columns, Arc::new(record.alone()), 0),
+        };
+        Ok(RowOutcome { key, result, sent })
     }
 }
 
@@ -182,7 +191,7 @@ mod tests {
         ];
         let schema = EntitySchema::new(Entity::from_static("Thing"), "Thing", fields);
         let columns = QueryColumns::new(&texts(&["Name", "open", "Count", "Amount", "Owner.Name"]), Some(&schema));
-        let row = |cells: &[&str]| columns.row(&csv::StringRecord::from(cells.to_vec())).to_value();
+        let row = |cells: &[&str]| columns.row(Block::of(cells).record(0)).to_value();
         assert_eq!(
             row(&["7", "true", "3", "1.0E7", "9"]),
             json!({"Name": "7", "open": true, "Count": 3, "Amount": 1.0e7, "Owner.Name": "9"})
@@ -193,7 +202,7 @@ mod tests {
             "what does not fit stays a text"
         );
         let plain = QueryColumns::new(&texts(&["A", "A"]), None);
-        assert_eq!(plain.row(&csv::StringRecord::from(vec!["1", "2"])).to_value(), json!({"A": "2"}));
+        assert_eq!(plain.row(Block::of(&["1", "2"]).record(0)).to_value(), json!({"A": "2"}));
     }
 
     #[test]
@@ -218,13 +227,13 @@ mod tests {
     fn rows_come_back_as_they_were_sent() {
         let header = texts(&["sf__Id", "sf__Error", "Ext__c", "Title", "Phone"]);
         let columns = ResultColumns::new(ResultFile::Failed, &header, Some("ext__C"));
-        let row = columns.outcome(csv::StringRecord::from(vec!["", "X:y:--", "1", "#N/A", ""])).unwrap();
+        let row = columns.outcome(&Arc::new(Block::of(&["", "X:y:--", "1", "#N/A", ""])), 0).unwrap();
         assert_eq!(row.key.as_deref(), Some("1"));
         assert_eq!(row.fields().to_value(), json!({"Ext__c": "1", "Title": null}));
         assert!(matches!(row.result, RowResult::Failed { id: None, .. }));
         let columns = ResultColumns::new(ResultFile::Successful, &texts(&["sf__Id", "sf__Created", "A"]), None);
-        let row = columns.outcome(csv::StringRecord::from(vec!["00QAb00000Xy12Z", "true", "x"])).unwrap();
+        let row = columns.outcome(&Arc::new(Block::of(&["00QAb00000Xy12Z", "true", "x"])), 0).unwrap();
         assert!(matches!(&row.result, RowResult::Saved { id, created: Some(true) } if id.as_str() == "00QAb00000Xy12ZMAR"));
-        assert!(columns.outcome(csv::StringRecord::from(vec!["", "true", "x"])).unwrap_err().may_have_applied());
+        assert!(columns.outcome(&Arc::new(Block::of(&["", "true", "x"])), 0).unwrap_err().may_have_applied());
     }
 }

@@ -67,6 +67,7 @@ mod decode;
 mod event;
 mod header;
 mod health;
+mod log;
 mod options;
 mod position;
 #[cfg(feature = "pubsub")]
@@ -78,6 +79,7 @@ mod topic_query;
 pub use comet::CometdStream;
 pub use event::{Commit, Reread, RereadReason, RereadScope, StreamChange, StreamEvent, StreamMessage};
 pub use health::{StreamHealth, StreamMonitor, StreamState};
+pub use log::StreamLog;
 pub use options::{ReplayFallback, StreamOptions, Subscription};
 pub use position::{Position, Replay, ReplayId};
 pub use push_topic::{NotifyForFields, PushTopic};

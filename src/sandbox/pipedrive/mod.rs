@@ -20,6 +20,7 @@ mod paging;
 mod read;
 mod related;
 mod router;
+mod saved;
 mod schema;
 mod search;
 mod state;

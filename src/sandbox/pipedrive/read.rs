@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::call::{Reply, param};
 use crate::sandbox::pipedrive::entity::{CONTACT_SYNC, Entity};
 use crate::sandbox::pipedrive::errors::{self, Answer};
+use crate::sandbox::pipedrive::saved::satisfies;
 use crate::sandbox::pipedrive::state::{Pipedrive, key};
 use crate::sandbox::pipedrive::text;
 use crate::sandbox::pipedrive::write::{whole, words};
@@ -234,19 +235,21 @@ impl Pipedrive {
         known_params(params, &known)?;
         let extras = Self::extras(entity, params)?;
         let most = limit(params, 500)?;
-        match number(params, "filter_id")? {
-            None => {}
-            // "All open deals"; a filter overrides every other parameter that selects.
-            Some(1) if entity.name == "deal" => {
-                let selects = |name: &str| {
-                    entity.filters.contains(&name) || ["filter_id", "ids", "status", "updated_since", "updated_until"].contains(&name)
-                };
-                let mut rest: Vec<(String, String)> = params.iter().filter(|(name, _)| !selects(name)).cloned().collect();
-                rest.push(("status".to_owned(), "open".to_owned()));
-                return self.get_list(entity, archived, &rest, now);
+        // A filter overrides every other parameter that selects.
+        let filter =
+            number(params, "filter_id")?.map(|id| self.filter_of(entity.name, id).ok_or_else(|| errors::missing("Filter not found")));
+        let filter = filter.transpose()?;
+        let selects = |name: &str| {
+            entity.filters.contains(&name) || ["ids", "status", "updated_since", "updated_until", "lead_id", "done"].contains(&name)
+        };
+        let narrowed: Vec<(String, String)>;
+        let params = match filter {
+            None => params,
+            Some(_) => {
+                narrowed = params.iter().filter(|(name, _)| !selects(name)).cloned().collect();
+                &narrowed
             }
-            Some(_) => return Err(errors::missing("Filter not found")),
-        }
+        };
         let instant = |name: &str| match param(params, name) {
             None => Ok(None),
             Some(value) => text::whole_seconds(value).map(Some).ok_or_else(|| errors::invalid_one(name, "not a valid datetime")),
@@ -284,6 +287,7 @@ impl Pipedrive {
             };
             let at = || row.text("update_time").and_then(text::instant);
             visible
+                && filter.is_none_or(|filter| satisfies(filter, row))
                 && since.is_none_or(|since| at().is_some_and(|at| at >= since))
                 && until.is_none_or(|until| at().is_some_and(|at| at < until))
                 && equal.iter().all(|(name, value)| match *name {

@@ -140,6 +140,8 @@ impl Pipedrive {
                        "active_flag": true, "color": null, "is_custom_flag": false, "add_time": at, "update_time": null}),
             );
         }
+        let filter = pipedrive.first_filter(&at);
+        pipedrive.furnish("filter", filter);
         for (name, color) in [("Hot", "red"), ("Warm", "yellow"), ("Cold", "blue")] {
             let id = pipedrive.new_uuid("leadLabel");
             let millis = text::stamp_millis(now);
@@ -201,7 +203,7 @@ impl Pipedrive {
         let all: Map<String, Value> = self
             .tables
             .entities()
-            .filter(|entity| *entity != "delivery")
+            .filter(|entity| !matches!(*entity, "changelog" | "delivery"))
             .map(|entity| {
                 let rows: Vec<Value> = self
                     .tables

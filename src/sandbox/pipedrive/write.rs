@@ -345,6 +345,7 @@ impl Pipedrive {
     pub(crate) fn save(&mut self, act: Act, entity: &str, key: &str, row: Row) {
         let old = self.tables.get(entity, key).cloned();
         self.tables.put(entity, key, Some(row));
+        self.log_change(act, entity, old.as_ref(), key);
         self.announce(act, entity, key, old.as_ref(), None);
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rows::{Assign, Write};
 use crate::sandbox::salesforce::schema::ObjectDef;
+use crate::sandbox::salesforce::write::{Assign, Write};
 use crate::sandbox::store::Row;
 
 impl Salesforce {

@@ -10,7 +10,7 @@ use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::rest::{Ask, Ctx};
-use crate::sandbox::salesforce::rows::Write;
+use crate::sandbox::salesforce::write::Write;
 
 const MOST: usize = 200;
 

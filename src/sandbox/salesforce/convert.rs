@@ -10,9 +10,9 @@ use crate::error::Result;
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::ids;
-use crate::sandbox::salesforce::rows::Write;
 use crate::sandbox::salesforce::schema::ObjectDef;
-use crate::sandbox::salesforce::state::day;
+use crate::sandbox::salesforce::soql::day;
+use crate::sandbox::salesforce::write::Write;
 use crate::sandbox::store::Row;
 
 /// What to convert, and into what (SOAP API Developer Guide, `LeadConvert`).

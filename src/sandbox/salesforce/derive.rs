@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rows::Write;
 use crate::sandbox::salesforce::schema::ObjectDef;
 use crate::sandbox::salesforce::soql;
 use crate::sandbox::salesforce::validate::stamp;
+use crate::sandbox::salesforce::write::Write;
 use crate::sandbox::store::Row;
 
 fn set(row: &mut Row, name: &str, value: impl Into<Value>) {

@@ -21,12 +21,15 @@ mod replicate;
 mod rest;
 mod router;
 mod rows;
+mod rules;
 mod schema;
 mod search;
+mod shown;
 mod soql;
 mod sosl;
 mod state;
 mod validate;
+mod write;
 
 pub use automation::{Automation, AutomationKind};
 pub use convert::{Conversion, Converted};

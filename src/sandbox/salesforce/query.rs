@@ -10,8 +10,8 @@ use crate::sandbox::call::{Reply, param};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::rest::Ctx;
+use crate::sandbox::salesforce::soql::day;
 use crate::sandbox::salesforce::soql::{self, Output, Pages, Plan, cursor_id, next_url};
-use crate::sandbox::salesforce::state::day;
 
 /// Open result sets.
 #[derive(Debug, Default)]

@@ -11,9 +11,10 @@ use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::events;
 use crate::sandbox::salesforce::ids;
-use crate::sandbox::salesforce::rows::{Assign, Write, field_value};
 use crate::sandbox::salesforce::schema::{FieldDef, ObjectDef};
+use crate::sandbox::salesforce::shown::field_value;
 use crate::sandbox::salesforce::validate::canonical_datetime;
+use crate::sandbox::salesforce::write::{Assign, Write};
 use crate::sandbox::store::Row;
 
 /// What is asked of a resource, alone or inside a composite request.

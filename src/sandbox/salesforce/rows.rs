@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::salesforce::Salesforce;
@@ -13,54 +12,8 @@ use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::options::RuleAction;
 use crate::sandbox::salesforce::schema::{FieldDef, FieldKind, ObjectDef};
 use crate::sandbox::salesforce::validate::{coerce, stamp};
+use crate::sandbox::salesforce::write::Write;
 use crate::sandbox::store::{Row, fold};
-
-/// Which assignment rule a write runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Assign {
-    /// The active one of the object.
-    Active,
-    Off,
-    /// The one with this id.
-    Rule(String),
-}
-
-/// Under which circumstances a write happens.
-#[derive(Clone, Debug)]
-pub(crate) struct Write {
-    pub(crate) user: String,
-    pub(crate) now: Timestamp,
-    /// `Sforce-Duplicate-Rule-Header: allowSave=true`.
-    pub(crate) allow_duplicates: bool,
-    /// `includeRecordDetails=true`.
-    pub(crate) details: bool,
-    /// Read-only fields and duplicate rules do not apply: the org itself writes.
-    pub(crate) system: bool,
-    /// Somebody else holds the row.
-    pub(crate) locked: bool,
-    /// `v68.0`, for URLs.
-    pub(crate) version: String,
-    pub(crate) assign: Assign,
-}
-
-/// What a record shows for a field; null if it holds nothing.
-pub(crate) fn field_value(row: &Row, field: &FieldDef) -> Value {
-    if field.kind != FieldKind::Address {
-        return row.fields.get(&field.name).cloned().unwrap_or(Value::Null);
-    }
-    let prefix = field.name.strip_suffix("Address").unwrap_or_default();
-    let part = |name: &str| row.fields.get(&format!("{prefix}{name}")).cloned().unwrap_or(Value::Null);
-    let parts = [("street", "Street"), ("city", "City"), ("state", "State"), ("postalCode", "PostalCode"), ("country", "Country")]
-        .map(|(key, name)| (key, part(name)));
-    if parts.iter().all(|(_, value)| value.is_null()) {
-        return Value::Null;
-    }
-    let mut address = json!({"latitude": null, "longitude": null, "geocodeAccuracy": null});
-    if let Some(map) = address.as_object_mut() {
-        map.extend(parts.into_iter().map(|(key, value)| (key.to_owned(), value)));
-    }
-    address
-}
 
 fn lock_error(id: &str) -> ApiError {
     ApiError::field("UNABLE_TO_LOCK_ROW", format!("unable to obtain exclusive access to this record or 1 records: {id}"), &[])

@@ -9,9 +9,9 @@ use crate::sandbox::call::{Reply, param};
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::rest::{Ask, Ctx};
+use crate::sandbox::salesforce::soql::day;
 use crate::sandbox::salesforce::soql::{self, Pages};
 use crate::sandbox::salesforce::sosl::{Find, Group, find, malformed, words};
-use crate::sandbox::salesforce::state::day;
 
 /// The most rows of an answer.
 const MOST: usize = 2000;

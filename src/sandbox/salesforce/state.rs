@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -18,10 +17,11 @@ use crate::sandbox::salesforce::oauth::Auth;
 use crate::sandbox::salesforce::options::Options;
 use crate::sandbox::salesforce::org;
 use crate::sandbox::salesforce::query::Cursors;
-use crate::sandbox::salesforce::rows::{Assign, Write, field_value};
 use crate::sandbox::salesforce::schema::{FieldDef, ObjectDef, Schema};
+use crate::sandbox::salesforce::shown::field_value;
 use crate::sandbox::salesforce::soql::Scope;
 use crate::sandbox::salesforce::validate::stamp;
+use crate::sandbox::salesforce::write::{Assign, Write};
 use crate::sandbox::store::{Changed, Row, Tables};
 
 /// API calls of the last day.
@@ -386,9 +386,4 @@ impl Salesforce {
 
 fn unknown(entity: &str) -> Error {
     Error::config(format!("the sandbox's org has no object {entity}"))
-}
-
-/// The day of an instant, in UTC.
-pub(crate) fn day(at: Timestamp) -> Date {
-    Offset::UTC.to_datetime(at).date()
 }

@@ -71,7 +71,7 @@ impl ReaderBuilder {
     }
 
     /// Asks the feed for deletions too, at most this often. Default: not at all. Feeds that have none (see
-    /// [`crate::adapter::Capabilities::changes_with_deletes`]) need [`Reader::reconcile`].
+    /// [`crate::adapter::Capabilities::tells_deletes`]) need [`Reader::reconcile`].
     pub fn deletions(mut self, every: Duration) -> Self {
         self.deletes = Some(every);
         self
@@ -118,7 +118,7 @@ impl ReaderBuilder {
             return Err(Error::config(format!("{} cannot order a search, so it cannot be read by one", self.reader.adapter.name())));
         }
         if let Some(every) = self.deletes {
-            if self.reader.stamp.is_some() || !can.changes_with_deletes {
+            if self.reader.stamp.is_some() || !can.tells_deletes(&self.reader.entity) {
                 return Err(Error::config("this feed tells no deletions; compare with Reader::reconcile instead"));
             }
             self.reader.deletes_every = Some(SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX));
@@ -210,7 +210,10 @@ impl Reader {
 
     /// A page of a round. True if nothing more is there.
     async fn step(&self, position: &mut Position) -> Result<(Vec<Change>, bool)> {
-        let mut round = position.take_round(self.host.now(), self.deletes_every, self.since);
+        // Behind a log, what was deleted while the log told nothing is told by the feed, if it can.
+        let behind = position.log.as_ref().is_some_and(|joined| !joined.whole) && position.watermark.is_some();
+        let hole = behind && self.stamp.is_none() && self.adapter.capabilities().tells_deletes(&self.entity);
+        let mut round = position.take_round(self.host.now(), self.deletes_every, self.since, hole);
         let (changes, drained) = match &self.stamp {
             Some(stamp) => self.scan_step(stamp, &mut round).await?,
             None => self.feed_step(&mut round).await?,
@@ -280,6 +283,7 @@ impl Reader {
             // The log told everything up to here: a hole that opens later is no longer than from here on.
             let settled = newest.saturating_sub(self.settle).unwrap_or(Timestamp::MIN);
             position.watermark = position.watermark.max(Some(settled));
+            position.deletes_from = position.deletes_from.max(Some(settled));
         }
         if !joined.whole {
             joined.taken = now;

@@ -43,7 +43,8 @@ impl LogPage {
     }
 }
 
-/// The events of one entity, kept by the CRM for a while and read by marks.
+/// The events of one entity, kept by the CRM for a while and read by marks. HubSpot's is the `JournalLog` of its module, Salesforce's
+/// the `StreamLog` of its streams; Pipedrive has none.
 #[async_trait]
 pub trait ChangeLog: Debug + Send + Sync {
     /// A mark from which on all that happens after this call is told. Entries from before may be told too.

@@ -84,13 +84,20 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// The round to go on with. `deletes_every`: how often deletions are asked for; `None` never.
-    pub(super) fn take_round(&mut self, now: Timestamp, deletes_every: Option<SignedDuration>, start: Option<Timestamp>) -> Round {
+    /// The round to go on with. `deletes_every`: how often deletions are asked for; `None` never. `hole`: this round reads what a log
+    /// did not tell, deletions among it.
+    pub(super) fn take_round(
+        &mut self,
+        now: Timestamp,
+        deletes_every: Option<SignedDuration>,
+        start: Option<Timestamp>,
+        hole: bool,
+    ) -> Round {
         if let Some(round) = self.round.take() {
             return round;
         }
         let due = |every: SignedDuration| self.deletes_at.is_none_or(|last| now < last || now.duration_since(last) >= every);
-        let deletes = deletes_every.is_some_and(due);
+        let deletes = hole || deletes_every.is_some_and(due);
         let since = if deletes { self.watermark.min(self.deletes_from.or(self.watermark)) } else { self.watermark };
         Round { begun: now, since: since.or(start), deletes, place: Place::Start }
     }

@@ -17,7 +17,7 @@ fn change(id: &str, second: i64) -> Change {
 }
 
 fn round(position: &mut Position, now: i64, changes: Vec<Change>) -> usize {
-    let round = position.take_round(at(now), None, None);
+    let round = position.take_round(at(now), None, None, false);
     let told = position.fresh(changes, &round, at(now), SETTLE).len();
     position.end(&round, SETTLE);
     told

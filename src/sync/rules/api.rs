@@ -113,6 +113,14 @@ impl SyncRules {
         self.criteria(name).is_none_or(|criteria| criteria.matches(fields))
     }
 
+    /// Why a record with these fields is not written to the CRM, if it is not.
+    pub(crate) fn leaves_out(&self, name: &str, fields: &Fields) -> Option<String> {
+        if !self.direction.writes() {
+            return Some("the sync rules read from the CRM only".to_owned());
+        }
+        (!self.admits(name, fields)).then(|| format!("it does not meet {name}Criteria of the sync rules"))
+    }
+
     /// Whether the rules let a planned write of this kind go out.
     pub fn allows(&self, action: Action) -> bool {
         self.direction.writes()

@@ -1,4 +1,4 @@
-//! What a company has besides records: users, activity types, currencies, filters, sources.
+//! What a company has besides records: users, activity types, currencies, sources.
 
 use serde_json::{Value, json};
 
@@ -122,17 +122,6 @@ impl Pipedrive {
         let found = all.filter(|(_, (code, name, ..))| code.to_lowercase().contains(&term) || name.to_lowercase().contains(&term));
         let show = |(at, (code, name, symbol, points)): (usize, &(&str, &str, &str, u8))| json!({"id": at + 1, "code": code, "name": name, "decimal_points": points, "symbol": symbol, "active_flag": true, "is_custom_flag": false});
         Ok(errors::data(found.map(show).collect::<Vec<_>>()))
-    }
-
-    /// The one filter that every account starts with.
-    pub(crate) fn filters(&self, params: &Params) -> Answer {
-        let wanted = param(params, "type").is_none_or(|kind| kind == "deals");
-        let first = self.tables.rows("pipeline").next().and_then(|(_, row)| row.text("add_time")).map(text::old_stamp);
-        let filter = json!({"id": 1, "name": "All open deals", "filter_code": null, "is_editable": true, "active_flag": true, "type": "deals",
-                            "temporary_flag": null, "user_id": self.user, "add_time": first, "update_time": first, "visible_to": "7",
-                            "last_used_time": null, "custom_view_id": null});
-        let list = if wanted { vec![filter] } else { Vec::new() };
-        Ok(errors::data(list))
     }
 
     pub(crate) fn lead_sources() -> Reply {

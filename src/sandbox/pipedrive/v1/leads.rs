@@ -9,6 +9,7 @@ use crate::sandbox::pipedrive::lead::lead_record;
 use crate::sandbox::pipedrive::paging::{pages, sort};
 use crate::sandbox::pipedrive::read::Params;
 use crate::sandbox::pipedrive::router::Ask;
+use crate::sandbox::pipedrive::saved::satisfies;
 use crate::sandbox::pipedrive::state::{Act, Pipedrive};
 use crate::sandbox::pipedrive::text;
 use crate::sandbox::pipedrive::write::whole;
@@ -85,12 +86,12 @@ impl Pipedrive {
         };
         let equal =
             [("owner_id", number("owner_id")?), ("person_id", number("person_id")?), ("organization_id", number("organization_id")?)];
-        if number("filter_id")?.is_some() {
-            return Err(errors::missing("Filter not found"));
-        }
+        let filter = number("filter_id")?.map(|id| self.filter_of("lead", id).ok_or_else(|| errors::missing("Filter not found")));
+        let filter = filter.transpose()?;
         let fits = |row: &Row| {
             !row.deleted
                 && row.is_true("is_archived") == archived
+                && filter.is_none_or(|filter| satisfies(filter, row))
                 && since.is_none_or(|since| row.text("update_time").and_then(text::instant).is_some_and(|at| at >= since))
                 && equal.iter().all(|(name, wanted)| wanted.is_none_or(|wanted| whole(&row.fields, name) == Some(wanted)))
         };

@@ -1,5 +1,7 @@
 //! The endpoints that only v1 has, and what is left of the old ones.
 
+mod changelog;
+mod filters;
 mod furniture;
 mod leads;
 mod legacy;

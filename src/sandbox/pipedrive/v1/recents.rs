@@ -34,6 +34,7 @@ impl Pipedrive {
                     // Of what a merge has removed nothing is left to show.
                     _ if row.fields.contains_key("_merged_into") => Value::Null,
                     "user" => self.user_record(row),
+                    "filter" => Value::Object(row.fields.clone().into_iter().filter(|(name, _)| name != "conditions").collect()),
                     "note" => self.note(id.as_i64().unwrap_or(0)),
                     item => Value::Object(self.v1_record(item, row, matches!(item, "organization" | "product"))),
                 };

@@ -15,7 +15,7 @@ impl Pipedrive {
             ["users", rest @ ..] => get().and_then(|()| self.users(ask, rest)),
             ["activityTypes", rest @ ..] => self.activity_types(act, ask, rest),
             ["currencies"] => get().and_then(|()| self.currencies(ask.params)),
-            ["filters"] => get().and_then(|()| self.filters(ask.params)),
+            ["filters", rest @ ..] => self.filters(act, ask, rest),
             ["leadSources"] => get().map(|()| Self::lead_sources()),
             ["leadLabels", rest @ ..] => self.lead_labels(act, ask, rest),
             ["leads", rest @ ..] => self.leads(act, ask, rest),
@@ -23,6 +23,11 @@ impl Pipedrive {
             ["notes", rest @ ..] => self.notes(act, ask, rest),
             ["recents"] => get().and_then(|()| self.recents(act, ask.params)),
             ["webhooks", rest @ ..] => self.webhooks(act, ask, rest),
+            [plural @ ("persons" | "organizations" | "deals"), id, what @ ("changelog" | "flow")] => {
+                get()?;
+                let (entity, id) = (plural.trim_end_matches('s'), id_v1(id)?);
+                if *what == "flow" { self.flow(entity, id, ask.params) } else { self.changelog(entity, id, ask.params) }
+            }
             [plural @ ("persons" | "organizations" | "deals"), id, "merge"] if ask.method == Method::PUT => {
                 let entity = plural.trim_end_matches('s');
                 self.merge(act, ask, entity, id_v1(id)?)

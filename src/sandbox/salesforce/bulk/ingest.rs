@@ -11,9 +11,9 @@ use crate::sandbox::salesforce::bulk::csv::{self, Record};
 use crate::sandbox::salesforce::bulk::job::{Done, Job, Kind, State};
 use crate::sandbox::salesforce::bulk::query;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::rows::{Assign, Write};
 use crate::sandbox::salesforce::schema::{FieldKind, ObjectDef};
 use crate::sandbox::salesforce::validate::coerce;
+use crate::sandbox::salesforce::write::{Assign, Write};
 
 /// Triggers see so many rows at a time; within them an external id stands once.
 const CHUNK: usize = 200;

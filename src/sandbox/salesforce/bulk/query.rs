@@ -9,8 +9,8 @@ use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::bulk::csv;
 use crate::sandbox::salesforce::bulk::job::{Job, ResultFile, State};
 use crate::sandbox::salesforce::errors::ApiError;
+use crate::sandbox::salesforce::soql::day;
 use crate::sandbox::salesforce::soql::{self, Column, Plan};
-use crate::sandbox::salesforce::state::day;
 
 /// The object a query reads and its plan, if Bulk takes it.
 pub(crate) fn checked(org: &Salesforce, text: &str, now: Timestamp) -> Result<(String, (Plan, Vec<Column>)), ApiError> {

@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::events::bus::Writer;
+use crate::sandbox::salesforce::events::kind::kind_of;
 use crate::sandbox::salesforce::events::log::{Change, Payload, uuid};
 use crate::sandbox::salesforce::events::shape::{Delta, Shape, entity_of};
-use crate::sandbox::store::{Edit, Row};
+use crate::sandbox::store::Edit;
 
 /// More changes in a transaction end in a `GAP_OVERFLOW` (Change Data Capture Developer Guide, overflow events).
 const OVERFLOW: usize = 100_000;
@@ -20,18 +21,6 @@ const LARGEST: usize = 1_000_000;
 
 /// The id an overflow event carries.
 pub(crate) const NO_ID: &str = "000000000000000AAA";
-
-/// What a commit did to a row, or nothing that anybody is told of.
-pub(crate) fn kind_of(old: Option<&Row>, new: Option<&Row>) -> Option<&'static str> {
-    match (old, new) {
-        (None, Some(new)) if !new.deleted => Some("CREATE"),
-        (Some(old), Some(new)) if !old.deleted && !new.deleted => Some("UPDATE"),
-        (Some(old), new) if !old.deleted && new.is_none_or(|new| new.deleted) => Some("DELETE"),
-        (Some(old), Some(new)) if old.deleted && !new.deleted => Some("UNDELETE"),
-        // Made and removed at once, or emptied from the recycle bin.
-        _ => None,
-    }
-}
 
 impl Salesforce {
     /// Objects whose changes become events.
@@ -69,7 +58,7 @@ impl Salesforce {
         let edits = self.tables.edits();
         let mut payloads: Vec<Payload> = changes(&edits, &shapes, &writer);
         payloads.extend(
-            topics.iter().flat_map(|topic| topic.notices(&self.scope("v68.0", crate::sandbox::salesforce::state::day(writer.now)), &edits)),
+            topics.iter().flat_map(|topic| topic.notices(&self.scope("v68.0", crate::sandbox::salesforce::soql::day(writer.now)), &edits)),
         );
         let notices = self.events.config.outbound.wanted(&edits);
         if payloads.iter().any(|payload| matches!(payload, Payload::Change(_))) {

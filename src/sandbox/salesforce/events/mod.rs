@@ -5,6 +5,7 @@ mod capture;
 mod channel;
 mod cometd;
 mod diff;
+mod kind;
 mod log;
 mod outbound;
 mod platform;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::sandbox::salesforce::Salesforce;
-use crate::sandbox::salesforce::events::capture::kind_of;
+use crate::sandbox::salesforce::events::kind::kind_of;
 use crate::sandbox::salesforce::events::shape::wire;
-use crate::sandbox::salesforce::rows::field_value;
+use crate::sandbox::salesforce::shown::field_value;
 use crate::sandbox::store::Edit;
 
 /// So many notifications fit into an envelope.

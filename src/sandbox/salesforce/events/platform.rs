@@ -9,9 +9,9 @@ use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::events::log::{Payload, uuid};
 use crate::sandbox::salesforce::events::shape::{Shape, entity_of, wire};
 use crate::sandbox::salesforce::rest::Ctx;
-use crate::sandbox::salesforce::rows::Write;
 use crate::sandbox::salesforce::schema::ObjectDef;
 use crate::sandbox::salesforce::validate::stamp;
+use crate::sandbox::salesforce::write::Write;
 use crate::sandbox::store::Row;
 
 /// A generic event's payload.

@@ -4,11 +4,11 @@ use serde_json::{Map, json};
 
 use crate::sandbox::salesforce::Salesforce;
 use crate::sandbox::salesforce::errors::ApiError;
-use crate::sandbox::salesforce::events::capture::kind_of;
+use crate::sandbox::salesforce::events::kind::kind_of;
 use crate::sandbox::salesforce::events::log::Payload;
 use crate::sandbox::salesforce::events::shape::wire;
-use crate::sandbox::salesforce::rows::field_value;
 use crate::sandbox::salesforce::schema::{FieldKind, ObjectDef};
+use crate::sandbox::salesforce::shown::field_value;
 use crate::sandbox::salesforce::soql::{self, Cond, Expr, Item, Plan, Scope, Statement};
 use crate::sandbox::store::{Edit, Row};
 

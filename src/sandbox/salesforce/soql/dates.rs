@@ -1,7 +1,13 @@
 //! Date literals as half-open ranges of days, in UTC; weeks begin on Sunday and the fiscal year in January.
 
 use jiff::civil::Date;
-use jiff::{Span, ToSpan};
+use jiff::tz::Offset;
+use jiff::{Span, Timestamp, ToSpan};
+
+/// The day of an instant, in UTC.
+pub(crate) fn day(at: Timestamp) -> Date {
+    Offset::UTC.to_datetime(at).date()
+}
 
 const PLAIN: [&str; 23] = [
     "YESTERDAY",

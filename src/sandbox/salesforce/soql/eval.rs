@@ -4,87 +4,13 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
-use crate::sandbox::salesforce::schema::{FieldKind, ObjectDef, Schema};
+use crate::sandbox::salesforce::schema::{FieldKind, ObjectDef};
+use crate::sandbox::salesforce::soql::checked::{Col, Key, Output, Plan, Scope, Test, Want};
 use crate::sandbox::salesforce::soql::lexer::Piece;
 use crate::sandbox::salesforce::soql::parser::{Agg, DateFn, Op};
-use crate::sandbox::salesforce::soql::plan::{Output, Plan};
-use crate::sandbox::store::{Row, Tables};
-
-/// What a query runs on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scope<'a> {
-    pub(crate) schema: &'a Schema,
-    pub(crate) tables: &'a Tables,
-    pub(crate) today: Date,
-    /// `v68.0`, for the URLs in records.
-    pub(crate) version: &'a str,
-}
-
-/// A field, reached over lookups.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Col {
-    /// Lookup field and relationship name.
-    pub(crate) steps: Vec<(String, String)>,
-    pub(crate) field: String,
-    pub(crate) kind: FieldKind,
-    /// `Owner.Type`: the name of the parent's object.
-    pub(crate) entity_name: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Key {
-    /// Position among the plan's aggregates, and the type of its values.
-    Agg(usize, FieldKind),
-    Col(Col),
-    Date(DateFn, Col),
-}
-
-impl Key {
-    pub(crate) fn kind(&self) -> FieldKind {
-        match self {
-            Self::Agg(_, kind) => *kind,
-            Self::Col(col) => col.kind,
-            Self::Date(DateFn::DayOnly, _) => FieldKind::Date,
-            Self::Date(..) => FieldKind::Int,
-        }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Agg(..) => "aggregate",
-            Self::Col(col) | Self::Date(_, col) => &col.field,
-        }
-    }
-}
-
-/// A literal in the form of the field's values.
-#[derive(Clone, Debug)]
-pub(crate) enum Want {
-    Bool(bool),
-    Null,
-    Number(f64),
-    /// From the first, up to but not including the second.
-    Range(String, String),
-    /// Folded text, a full id, a canonical date or datetime.
-    Text(String),
-}
-
-/// A filter.
-#[derive(Clone, Debug)]
-pub(crate) enum Test {
-    And(Vec<Test>),
-    Cmp(Key, Op, Want),
-    /// Negated, members, null is a member.
-    In(Key, bool, HashSet<String>, bool),
-    Like(Key, Vec<Piece>),
-    /// Negated; each member is a list of values that must all be chosen.
-    Members(Key, bool, Vec<Vec<String>>),
-    Not(Box<Test>),
-    Or(Vec<Test>),
-}
+use crate::sandbox::store::Row;
 
 impl<'a> Scope<'a> {
     /// The row a lookup points to, and its object.

@@ -6,38 +6,11 @@ use std::sync::Arc;
 use crate::sandbox::salesforce::errors::ApiError;
 use crate::sandbox::salesforce::ids;
 use crate::sandbox::salesforce::schema::{FieldDef, FieldKind, ObjectDef};
+use crate::sandbox::salesforce::soql::checked::{Child, Choice, Col, Key, Node, Output, Plan, Scope, Test, Want};
 use crate::sandbox::salesforce::soql::dates;
-use crate::sandbox::salesforce::soql::eval::{Col, Key, Scope, Test, Want};
 use crate::sandbox::salesforce::soql::lexer::{plain, refuse, unescape};
 use crate::sandbox::salesforce::soql::parser::{Agg, Cond, Expr, Group, Item, Literal, Op, Path, Query, TypeOf};
-use crate::sandbox::salesforce::soql::render::{Child, Choice, Node};
 use crate::sandbox::salesforce::validate::{canonical_date, canonical_datetime};
-
-/// What a query answers with.
-#[derive(Clone, Debug)]
-pub(crate) enum Output {
-    Count,
-    /// Columns of aggregate rows.
-    Groups(Vec<(String, Key)>),
-    Rows(Node),
-}
-
-/// A query that can run.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) object: Arc<ObjectDef>,
-    pub(crate) output: Output,
-    pub(crate) filter: Option<Test>,
-    pub(crate) group: Vec<Key>,
-    pub(crate) aggregates: Vec<(Agg, Col)>,
-    pub(crate) having: Option<Test>,
-    /// Key, descending, nulls last.
-    pub(crate) order: Vec<(Key, bool, bool)>,
-    pub(crate) limit: Option<u64>,
-    pub(crate) offset: u64,
-    /// How many long texts are selected.
-    pub(crate) long_texts: usize,
-}
 
 /// Checks `query`, whose text is `text`.
 pub(crate) fn plan(query: &Query, text: &str, scope: &Scope<'_>) -> Result<Plan, ApiError> {

@@ -1,35 +1,11 @@
 //! Records as JSON, with their parents and children.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::salesforce::ids;
-use crate::sandbox::salesforce::rows::field_value;
-use crate::sandbox::salesforce::soql::eval::{Col, Key, Scope};
-use crate::sandbox::salesforce::soql::plan::{Output, Plan};
+use crate::sandbox::salesforce::shown::field_value;
+use crate::sandbox::salesforce::soql::checked::{Child, Key, Node, Output, Plan, Scope};
 use crate::sandbox::store::Row;
-
-/// What of a record is shown.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Node {
-    fields: Vec<Col>,
-    /// By relationship name: the lookup and what of the parent is shown.
-    parents: BTreeMap<String, (String, Node)>,
-    pub(crate) children: Vec<Child>,
-    /// Name, as text, and the column: FORMAT and its like.
-    shown: Vec<(String, bool, Col)>,
-    choices: Vec<Choice>,
-}
-
-/// A TYPEOF: what is shown depends on what the lookup leads to.
-#[derive(Clone, Debug)]
-pub(crate) struct Choice {
-    pub(crate) name: String,
-    pub(crate) lookup: String,
-    pub(crate) whens: Vec<(String, Node)>,
-    pub(crate) otherwise: Option<Node>,
-}
 
 /// Where a page stands: how many rows it has, and the sets of children that go on in pages of their own.
 #[derive(Debug)]
@@ -67,43 +43,7 @@ pub(crate) fn cursor_id(number: u64) -> String {
     ids::make("01g", 0, number)
 }
 
-/// A child subquery.
-#[derive(Clone, Debug)]
-pub(crate) struct Child {
-    pub(crate) name: String,
-    pub(crate) lookup: String,
-    pub(crate) plan: Box<Plan>,
-}
-
 impl Node {
-    pub(crate) fn add(&mut self, col: Col) {
-        let mut node = self;
-        for (lookup, relationship) in &col.steps {
-            node = &mut node.parents.entry(relationship.clone()).or_insert_with(|| (lookup.clone(), Self::default())).1;
-        }
-        node.fields.push(col);
-    }
-
-    /// Shows a column under a name of its own.
-    pub(crate) fn show(&mut self, name: String, text: bool, col: Col) {
-        self.shown.push((name, text, col));
-    }
-
-    /// Shows a parent by its type.
-    pub(crate) fn choose(&mut self, choice: Choice) {
-        self.choices.push(choice);
-    }
-
-    /// The one column of a semi-join's inner query.
-    pub(crate) fn only(&self) -> Option<&Col> {
-        match (self.fields.as_slice(), self.children.as_slice()) {
-            _ if !self.shown.is_empty() || !self.choices.is_empty() => None,
-            ([col], []) if self.parents.is_empty() => Some(col),
-            ([], []) if self.parents.len() == 1 => self.parents.values().next()?.1.only(),
-            _ => None,
-        }
-    }
-
     /// The record as an object.
     pub(crate) fn render(&self, scope: &Scope<'_>, entity: &str, row: &Row, pages: &mut Pages) -> Value {
         let mut record = Map::new();
