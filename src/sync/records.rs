@@ -130,9 +130,10 @@ impl MemoryRecords {
     }
 
     /// Makes or changes a record as a user of the host.
+    #[allow(clippy::needless_pass_by_value, reason = "fields are made for the call")]
     pub fn put(&self, id: &str, fields: Fields) {
         let now = self.host.now();
-        self.table().put(id, fields, now);
+        self.table().put(id, &fields, now);
     }
 
     /// Deletes a record as a user of the host.
@@ -155,9 +156,9 @@ impl MemoryRecords {
 }
 
 impl Table {
-    fn put(&mut self, id: &str, fields: Fields, now: Timestamp) {
+    fn put(&mut self, id: &str, fields: &Fields, now: Timestamp) {
         let row = self.rows.entry(id.to_owned()).or_insert((Fields::new(), 0, now));
-        for (name, value) in &fields {
+        for (name, value) in fields {
             match (row.0.get(name).cloned(), value) {
                 (Some(Value::Object(mut old)), Value::Object(new)) => {
                     old.extend(new.clone());
@@ -194,7 +195,7 @@ impl Table {
                 let id = format!("host-{}", self.next);
                 self.keys.insert(key.clone(), id.clone());
                 self.made_by.insert(id.clone(), key.clone());
-                self.put(&id, fields.clone(), now);
+                self.put(&id, fields, now);
                 self.writes += 1;
                 Ok(self.record(&id))
             }
@@ -217,7 +218,7 @@ impl Table {
                 if let Some(error) = self.moved(id, expected.as_ref()) {
                     return Err(error);
                 }
-                self.put(id, fields.clone(), now);
+                self.put(id, fields, now);
                 self.writes += 1;
                 Ok(self.record(id))
             }

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::model::{Change, RecordId};
 
 /// One entry of a log.
+#[allow(clippy::large_enum_variant, reason = "nearly every entry is a change")]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum LogItem {
