@@ -112,36 +112,64 @@ impl OwnWrites {
     /// # Errors
     /// [`crate::error::ErrorKind::Store`] if the store fails.
     pub async fn filter(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Change>> {
-        let mut left: Vec<Change> = changes.into_iter().filter_map(|change| self.without_echoes(change, now)).collect();
-        let Some((store, connection)) = &self.kept else { return Ok(left) };
-        let told = |change: &Change| {
-            let marks = change.fields.iter().map(|(name, value)| mark(&change.entity, change.id.as_str(), name, value));
-            if may_be_echo(change) { marks.collect() } else { Vec::new() }
+        let left: Vec<Change> = changes.into_iter().filter_map(|change| self.without_echoes(change, now)).collect();
+        let kept = self.kept_marks(&left, now).await?;
+        let whole = |(mut change, ours): (Change, Vec<String>)| {
+            if ours.is_empty() {
+                return Some(change);
+            }
+            let before = change.fields.len();
+            change.fields.retain(|name, _| !ours.iter().any(|own| own == name));
+            self.tell(&change, before);
+            (!change.fields.is_empty()).then_some(change)
         };
-        let keys: Vec<Key> = left.iter().flat_map(told).map(|mark| key(connection, mark)).collect();
+        Ok(left.into_iter().zip(kept).filter_map(whole).collect())
+    }
+
+    /// The changes, all of them, those that hold a value of ours with `client` as the client of their [origin](Change::origin).
+    ///
+    /// For a [`TwoWay`](crate::sync::TwoWay) that was told so by
+    /// [`own_origin`](crate::sync::TwoWayBuilder::own_origin): it compares such a change with what was read back, and costs no read if
+    /// that is all it says. Unlike [`OwnWrites::filter`] it keeps a person's return to a value that we wrote.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Store`] if the store fails.
+    pub async fn claim(&self, mut changes: Vec<Change>, client: &str, now: Timestamp) -> Result<Vec<Change>> {
+        let kept = self.kept_marks(&changes, now).await?;
+        for (change, kept) in changes.iter_mut().zip(kept) {
+            let known = |(name, value): (&str, &Value)| self.knows(mark(&change.entity, change.id.as_str(), name, value), now);
+            if may_be_echo(change) && (!kept.is_empty() || change.fields.iter().any(known)) {
+                change.origin.client = Some(client.to_owned());
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The fields of each change that the store says are ours; none without a store.
+    async fn kept_marks<'a>(&self, changes: &'a [Change], now: Timestamp) -> Result<Vec<Vec<String>>> {
+        let mut ours = vec![Vec::new(); changes.len()];
+        let Some((store, connection)) = &self.kept else { return Ok(ours) };
+        let fields = || {
+            let may_be = |(at, change)| may_be_echo(change).then_some((at, change));
+            let each = |(at, change): (usize, &'a Change)| change.fields.iter().map(move |(name, value)| (at, change, name, value));
+            changes.iter().enumerate().filter_map(may_be).flat_map(each)
+        };
+        let keys: Vec<Key> =
+            fields().map(|(_, change, name, value)| key(connection, mark(&change.entity, change.id.as_str(), name, value))).collect();
         if keys.is_empty() {
-            return Ok(left);
+            return Ok(ours);
         }
         let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX);
         let rows = store.load_many(&keys).await?;
-        let known: Vec<bool> = rows
-            .iter()
-            .map(|row| {
-                let at = row.as_ref().and_then(|row| std::str::from_utf8(&row.value).ok()?.parse::<i64>().ok());
-                at.is_some_and(|at| now.as_millisecond().saturating_sub(at) <= window)
-            })
-            .collect();
-        let mut known = known.into_iter();
-        left.retain_mut(|change| {
-            if !may_be_echo(change) {
-                return true;
+        for ((at, _, name, _), row) in fields().zip(rows) {
+            let written = row.and_then(|row| std::str::from_utf8(&row.value).ok()?.parse::<i64>().ok());
+            if written.is_some_and(|written| now.as_millisecond().saturating_sub(written) <= window)
+                && let Some(ours) = ours.get_mut(at)
+            {
+                ours.push(name.to_owned());
             }
-            let before = change.fields.len();
-            change.fields.retain(|_, _| !known.next().unwrap_or(false));
-            self.tell(change, before);
-            !change.fields.is_empty()
-        });
-        Ok(left)
+        }
+        Ok(ours)
     }
 
     /// Remembers a write, in memory.

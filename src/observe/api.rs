@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::error::Error;
 use crate::model::{Entity, RecordId};
 
@@ -68,6 +70,28 @@ pub enum Event<'a> {
         local: &'a str,
         /// The fields, in the CRM's spelling.
         fields: &'a [String],
+    },
+    /// A log of changes has a hole: it no longer keeps the place where a reader stands, or says itself that it left something out.
+    /// What it did not tell is read again from the CRM.
+    LogLost {
+        /// The adapter's name.
+        adapter: &'a str,
+        /// The kind of record.
+        entity: &'a Entity,
+        /// From when on it is read again, by the CRM's clock; `None` from the first record.
+        since: Option<Timestamp>,
+    },
+    /// So many records are missing, or are said to be deleted, that the source is in doubt and not the records: none is taken as
+    /// deleted until a person has looked. Told again by each look that finds it so.
+    MassDelete {
+        /// The adapter's name.
+        adapter: &'a str,
+        /// The kind of record.
+        entity: &'a Entity,
+        /// How many are missing.
+        missing: usize,
+        /// How many are linked.
+        known: usize,
     },
     /// A record has likely counterparts in the CRM.
     Duplicate {
@@ -154,6 +178,8 @@ impl Event<'_> {
             Self::Conflict { .. } => "conflict",
             Self::Duplicate { .. } => "duplicate",
             Self::Frozen { .. } => "frozen",
+            Self::LogLost { .. } => "log_lost",
+            Self::MassDelete { .. } => "mass_delete",
             Self::Echo { .. } => "echo",
             Self::Retry { .. } => "retry",
             Self::Synced { .. } => "synced",
@@ -170,6 +196,8 @@ impl Event<'_> {
             | Self::Conflict { entity, .. }
             | Self::Duplicate { entity, .. }
             | Self::Frozen { entity, .. }
+            | Self::LogLost { entity, .. }
+            | Self::MassDelete { entity, .. }
             | Self::Echo { entity, .. }
             | Self::Synced { entity, .. } => Some(entity),
             Self::Call { entity, .. } | Self::Retry { entity, .. } | Self::Throttle { entity, .. } => *entity,

@@ -151,7 +151,7 @@ impl Observer for Counts {
             Event::Conflict { .. } => add(&inner.conflicts, 1),
             Event::Duplicate { .. } => add(&inner.duplicates, 1),
             // Whoever wants to know how many there are asks the sync.
-            Event::Frozen { .. } => {}
+            Event::Frozen { .. } | Event::LogLost { .. } | Event::MassDelete { .. } => {}
             Event::Echo { .. } => add(&inner.echoes, 1),
             Event::Retry { wait, .. } => {
                 add(&inner.retries, 1);

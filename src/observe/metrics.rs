@@ -62,6 +62,8 @@ impl Observer for MetricsObserver {
             Event::Conflict { .. } => ::metrics::counter!("crm_sync.conflicts", "entity" => entity).increment(1),
             Event::Duplicate { .. } => ::metrics::counter!("crm_sync.duplicates", "entity" => entity).increment(1),
             Event::Frozen { .. } => ::metrics::counter!("crm_sync.frozen", "entity" => entity).increment(1),
+            Event::LogLost { .. } => ::metrics::counter!("crm_sync.log.lost", "entity" => entity).increment(1),
+            Event::MassDelete { .. } => ::metrics::counter!("crm_sync.mass_deletes", "entity" => entity).increment(1),
             Event::Echo { fields, .. } => ::metrics::counter!("crm_sync.echo.dropped", "entity" => entity).increment(*fields as u64),
             Event::Retry { adapter, operation, error, .. } => {
                 ::metrics::counter!("crm_sync.retries", "adapter" => (*adapter).to_owned(), "operation" => *operation).increment(1);

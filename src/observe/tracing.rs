@@ -47,6 +47,13 @@ impl Observer for TracingObserver {
             Event::Frozen { fields, .. } => {
                 ::tracing::warn!(target: "crm_sync", event = name, entity, fields = fields.len(), "a record went back and forth and is frozen");
             }
+            Event::LogLost { adapter, since, .. } => {
+                let since = since.map(|at| at.to_string()).unwrap_or_default();
+                ::tracing::warn!(target: "crm_sync", event = name, adapter, entity, since, "a log of changes has a hole, which is read again");
+            }
+            Event::MassDelete { adapter, missing, known, .. } => {
+                ::tracing::warn!(target: "crm_sync", event = name, adapter, entity, missing, known, "a mass deletion is held back");
+            }
             Event::Echo { fields, whole, .. } => {
                 ::tracing::debug!(target: "crm_sync", event = name, entity, fields, whole, "our own write came back");
             }

@@ -82,6 +82,17 @@ impl Engine {
         &self.inner.guarantee
     }
 
+    /// The rules it is held to, if there are any.
+    pub fn rules(&self) -> Option<&SyncRules> {
+        self.inner.rules.as_ref().map(|(_, rules)| rules)
+    }
+
+    /// How often changes are asked for: the rules' `syncInterval`, or its default of five minutes. For
+    /// [`Reader::stream`](crate::sync::Reader::stream); [`TwoWay::rounds`](crate::sync::TwoWay::rounds) keeps it by itself.
+    pub fn interval(&self) -> std::time::Duration {
+        self.rules().map_or_else(|| SyncRules::default().interval, |rules| rules.interval)
+    }
+
     /// The CRM's entity.
     pub fn entity(&self) -> &Entity {
         &self.inner.entity
@@ -157,7 +168,8 @@ impl EngineBuilder {
 
     /// Holds the engine to the guide's rules, under the name they know its entity by (`lead` for `leadCriteria`): records whose mapped
     /// fields do not meet the condition are skipped, and so are creates or updates that `createOrUpdate` and `syncDirection` leave
-    /// out; the plan says so. `retryAttempts` becomes the retry policy and `batchSize` the batch size, unless they are set after this.
+    /// out; the plan says so. `retryAttempts` becomes the retry policy and `batchSize` the batch size, unless they are set after this;
+    /// `syncInterval` is [`Engine::interval`].
     #[must_use]
     pub fn rules(mut self, entity: impl Into<String>, rules: SyncRules) -> Self {
         self.policy = rules.retry_policy();

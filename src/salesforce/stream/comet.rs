@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, poll_fn};
 
 use crate::auth::AccessToken;
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -210,6 +210,10 @@ impl Engine {
             let done = if self.phase == Phase::Open { self.open().await } else { self.listen().await };
             if let Err(trouble) = done {
                 self.mend(trouble).await;
+            }
+            if self.queue.is_empty() {
+                // Where time moves by waiting alone, a quiet server would never let anybody else wait.
+                turn().await;
             }
         }
     }
@@ -423,6 +427,19 @@ impl Engine {
         self.queue.push_back(Ok(StreamEvent::Health(self.monitor.closed(now))));
         self.queue.push_back(Err(error.during("listen")));
     }
+}
+
+/// Comes back to the next poll, which is asked for at once.
+async fn turn() {
+    let mut over = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut over, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn again(error: Error) -> Trouble {

@@ -12,6 +12,7 @@ use crate::adapter::CrmAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::model::{Change, ChangeKind, Entity};
+use crate::observe::{Event, Ignore, Observer};
 use crate::store::{Batch, Store, cursors};
 use crate::sync::reader::api::{Checkpoint, ReadPage};
 use crate::sync::reader::log::{ChangeLog, LogItem};
@@ -38,6 +39,7 @@ pub struct Reader {
     since: Option<Timestamp>,
     stamp: Option<String>,
     log: Option<Arc<dyn ChangeLog>>,
+    observer: Arc<dyn Observer>,
     /// A page that was the last is committed: the next call need not ask again.
     rest: AtomicBool,
 }
@@ -102,6 +104,12 @@ impl ReaderBuilder {
         self
     }
 
+    /// Who hears of [`Event::LogLost`] and [`Event::MassDelete`].
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.reader.observer = observer;
+        self
+    }
+
     /// The reader.
     ///
     /// # Errors
@@ -143,6 +151,7 @@ impl Reader {
             since: None,
             stamp: None,
             log: None,
+            observer: Arc::new(Ignore),
             rest: AtomicBool::new(false),
         };
         ReaderBuilder { reader, deletes: None }
@@ -236,6 +245,7 @@ impl Reader {
             Ok(page) => page,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // The hole begins at the watermark: rounds read it, once the log has a new mark.
+                self.lost(position.watermark);
                 position.log = Some(Joined { place: log.mark().await?, taken: self.host.now(), whole: false });
                 return Ok((Vec::new(), false));
             }
@@ -270,10 +280,12 @@ impl Reader {
                 LogItem::RereadSince(at) => {
                     joined.whole = false;
                     position.watermark = position.watermark.map(|watermark| watermark.min(at));
+                    self.lost(position.watermark);
                 }
                 LogItem::RereadAll => {
                     joined.whole = false;
                     position.watermark = None;
+                    self.lost(None);
                 }
             }
         }
@@ -290,6 +302,14 @@ impl Reader {
         }
         position.log = Some(joined);
         Ok((changes, empty))
+    }
+
+    fn lost(&self, since: Option<Timestamp>) {
+        self.tell(&Event::LogLost { adapter: self.adapter.name(), entity: &self.entity, since });
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        self.observer.on(event);
     }
 
     /// Does the work of a page and moves the cursor behind it, in one commit.

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::model::{Change, ChangeKind, RecordId};
+use crate::observe::Event;
 use crate::query::Query;
 use crate::store::links;
 use crate::sync::reader::engine::Reader;
@@ -78,6 +79,8 @@ impl Reader {
         found.known = links.len();
         let missing: Vec<RecordId> = links.into_iter().map(|link| link.remote).filter(|id| !listed.contains(&short(id))).collect();
         if !guard.allows(missing.len(), found.known) {
+            let (adapter, entity) = (self.adapter.name(), &self.entity);
+            self.tell(&Event::MassDelete { adapter, entity, missing: missing.len(), known: found.known });
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!(

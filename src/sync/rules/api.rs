@@ -80,7 +80,7 @@ pub struct SyncRules {
     pub writes: Writes,
     /// Which way. Default: both.
     pub direction: SyncDirection,
-    /// How often the host polls, for [`crate::sync::Reader::stream`]. Milliseconds in a file, 1 second at least. Default: 5 minutes.
+    /// How often the host polls, for [`crate::sync::Reader::stream`] and [`crate::sync::TwoWay::rounds`]. Milliseconds in a file, 1 second at least. Default: 5 minutes.
     pub interval: Duration,
     /// Records of one write call, for [`crate::sync::EngineBuilder::batch_size`]; 1 to 10,000. Default: 200.
     pub batch_size: usize,

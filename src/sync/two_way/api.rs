@@ -17,6 +17,7 @@ use crate::sync::engine::Engine;
 use crate::sync::merge::{Policies, Policy, Rules, spelling};
 use crate::sync::reader::Reader;
 use crate::sync::records::Records;
+use crate::sync::rules::SyncDirection;
 
 /// Most rows of a reader that wait in memory for the plan that looks at them.
 const BROUGHT: usize = 5_000;
@@ -210,13 +211,24 @@ impl TwoWay {
         salt::of(&*inner.store, &inner.host, inner.connection()).await
     }
 
-    /// Which way a field of the CRM goes; `None` if the mapping does not know it.
+    /// Which way the engine's rules let records go.
+    pub(super) fn goes(&self) -> SyncDirection {
+        self.parts.engine.rules().map(|rules| rules.direction).unwrap_or_default()
+    }
+
+    /// Which way a field of the CRM goes; `None` if neither mapping nor rules carry it.
     pub(super) fn way(&self, field: &str) -> Option<Direction> {
         let mapping = &self.parts.engine.inner.mapping;
         let target = mapping.targets().iter().find(|target| target.name == field)?;
         // What cannot be read back into the host goes out only.
         let lost = target.direction == Direction::Both && mapping.one_way().contains(&target.host.as_str());
-        Some(if lost { Direction::Out } else { target.direction })
+        let way = if lost { Direction::Out } else { target.direction };
+        match (self.goes(), way) {
+            (SyncDirection::FromCrm, Direction::Out) | (SyncDirection::ToCrm, Direction::In) => None,
+            (SyncDirection::FromCrm, _) => Some(Direction::In),
+            (SyncDirection::ToCrm, _) => Some(Direction::Out),
+            (_, way) => Some(way),
+        }
     }
 
     pub(super) fn kind(&self, field: &str) -> FieldType {
@@ -328,7 +340,7 @@ impl TwoWayBuilder {
         self
     }
 
-    /// Hears of conflicts and freezes.
+    /// Hears of conflicts, freezes and mass deletions.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.parts.observer = observer;
         self

@@ -112,6 +112,7 @@ impl TwoWay {
                 (Some(_), None) if pair.row.remote.is_none() => return Ok(()),
                 (None, Some(_)) if pair.row.local.is_none() => {
                     match pair.tomb {
+                        _ if !self.goes().reads() => pair.decided(Step::Skip, "the sync rules write to the CRM only"),
                         _ if pair.successor.as_ref().is_some_and(|next| next.entity != self.parts.engine.inner.entity) => {
                             pair.decided(Step::Skip, "the CRM made a record of another kind of it");
                         }
@@ -137,6 +138,8 @@ impl TwoWay {
         let fate = if pair.row.work.linked { self.parts.rules.fate(here, there) } else { Fate::Merge };
         match fate {
             Fate::Merge => self.fields(pair, merged, salt, now),
+            Fate::DeleteRemote if !self.goes().writes() => pair.decided(Step::Skip, "the sync rules read from the CRM only"),
+            Fate::DeleteLocal if !self.goes().reads() => pair.decided(Step::Skip, "the sync rules write to the CRM only"),
             Fate::DeleteRemote => pair.decided(Step::DeleteRemote, "the host deleted it"),
             Fate::DeleteLocal => {
                 if let Some(local) = &pair.local {

@@ -50,7 +50,7 @@ impl TwoWay {
         for link in &links {
             erased.linked = true;
             gone::put(&mut batch, &salt, (connection, entity), Side::Remote, link.remote.as_str(), tombstone)?;
-            pending::remove(&mut batch, connection, entity, Side::Remote, link.remote.as_str());
+            pending::remove(self.store(), &mut batch, connection, entity, Side::Remote, link.remote.as_str()).await?;
             if let Some(queue) = queue {
                 let subject = Subject::new(link.remote.as_str()).connection(connection).entity(entity.clone());
                 erased.queued += queue.purge(&subject).await?;
@@ -64,7 +64,7 @@ impl TwoWay {
         lanes::remove(&mut batch, connection, entity, local);
         parked::remove(&mut batch, connection, entity, local);
         overtaken::remove(&mut batch, connection, entity, local);
-        pending::remove(&mut batch, connection, entity, Side::Local, local);
+        pending::remove(self.store(), &mut batch, connection, entity, Side::Local, local).await?;
         for prefix in [Key::new(Family::Audit, &[connection, entity.as_str(), local])] {
             erased.lines += self.delete_rows(&mut batch, &prefix, |_| true).await?;
         }

@@ -17,6 +17,7 @@ mod plan;
 mod planner;
 mod relate;
 mod remember;
+mod rounds;
 mod tend;
 
 pub use api::{TwoWay, TwoWayBuilder};

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::error::Result;
 use crate::mapping::Mode;
 use crate::model::{Record, RecordId, Successor, same};
+use crate::observe::Event;
 use crate::store::gone::{self, End};
 use crate::store::own::{self, Marks};
 use crate::store::pending::{self, Side};
@@ -287,6 +288,8 @@ impl TwoWay {
             let linked = links::all(self.store(), inner.connection(), &inner.entity).await?.len();
             #[allow(clippy::cast_precision_loss, reason = "a share of counts")]
             if told as f64 > share * linked as f64 {
+                let (adapter, entity) = (inner.connection(), &inner.entity);
+                self.parts.observer.on(&Event::MassDelete { adapter, entity, missing: told, known: linked });
                 for pair in pairs.iter_mut().filter(|pair| pair.row.step == step) {
                     pair.row.work.into = None;
                     pair.decided(Step::Review, format!("{told} of {linked} records are to be deleted: held back as a mass deletion"));

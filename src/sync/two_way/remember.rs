@@ -14,7 +14,7 @@ use crate::store::gone::{self, End, Tombstone};
 use crate::store::lanes::{self, Lane, Turn};
 use crate::store::pending::{self, Noted, Side};
 use crate::store::salt::Salt;
-use crate::store::{Batch, base, links, own};
+use crate::store::{Batch, Key, base, links, own};
 use crate::sync::decide::FieldChange;
 use crate::sync::merge::{Flow, Merged, alike};
 use crate::sync::planner::fingerprint;
@@ -46,9 +46,9 @@ impl TwoWay {
         for attempt in 0..5 {
             let now = inner.store.now().await?;
             let notes: Vec<Noted> = rows.iter().flat_map(|(row, _)| row.work.notes.iter().cloned()).collect();
-            let versions = pending::versions(self.store(), inner.connection(), &inner.entity, &notes).await?;
-            let fresh: HashMap<(Side, &str), bool> =
-                notes.iter().zip(versions).map(|(note, version)| ((note.side, note.id.as_str()), version == Some(note.version))).collect();
+            let versions = pending::versions(self.store(), &notes).await?;
+            let fresh: HashMap<&Key, bool> =
+                notes.iter().zip(versions).map(|(note, version)| (note.key(), version == Some(note.version))).collect();
             let mut batch = Batch::new();
             for (row, done) in rows {
                 self.remember_row(&mut batch, salt, now, row, done, &fresh).await?;
@@ -72,7 +72,7 @@ impl TwoWay {
         now: Timestamp,
         row: &TwoWayRow,
         done: &Done,
-        fresh: &HashMap<(Side, &str), bool>,
+        fresh: &HashMap<&Key, bool>,
     ) -> Result<()> {
         let inner = &*self.parts.engine.inner;
         let (connection, entity) = (inner.connection(), &inner.entity);
@@ -140,10 +140,11 @@ impl TwoWay {
 
         let waits = done.failed.is_some() || matches!(row.step, Step::Invalid) || (row.step == Step::Review && row.work.merged.is_empty());
         for noted in &row.work.notes {
-            if row.work.again == Some(noted.side) || fresh.get(&(noted.side, noted.id.as_str())) != Some(&true) {
+            let taken = row.work.again == Some(noted.side) && noted.is_bare();
+            if taken || fresh.get(noted.key()) != Some(&true) {
                 continue;
             }
-            pending::settle(batch, connection, entity, noted);
+            pending::settle(batch, noted);
             if waits && !again {
                 let wait = Duration::from_secs(30 << noted.note.attempts.min(7));
                 let note = pending::Note {
@@ -154,14 +155,17 @@ impl TwoWay {
                 pending::put(batch, connection, entity, noted.side, &noted.id, &note)?;
             }
         }
+        let replaced = |side: Side| {
+            (row.work.notes.iter()).any(|noted| noted.side == side && noted.is_bare() && fresh.get(noted.key()) == Some(&false))
+        };
         if again
             && let Some(remote) = &remote
-            && fresh.get(&(Side::Remote, remote.as_str())) != Some(&false)
+            && !replaced(Side::Remote)
         {
             pending::put(batch, connection, entity, Side::Remote, remote.as_str(), &note(row, 0, None))?;
         } else if again
             && let Some(local) = &local
-            && fresh.get(&(Side::Local, local.as_str())) != Some(&false)
+            && !replaced(Side::Local)
         {
             pending::put(batch, connection, entity, Side::Local, local, &note(row, 0, None))?;
         }
