@@ -1,9 +1,13 @@
 //! Keeps Salesforce leads and HubSpot contacts in step through the host's own people, and shows what it would write first.
 //!
-//! `cargo run --example two_way -- [--json]`
+//! ```text
+//! cargo run --example two_way                       # the plans as tables
+//! cargo run --example two_way -- --policy local     # the host wins where both sides changed a field
+//! cargo run --example two_way -- --json             # one object: all plans, and what became of Ada
+//! ```
 //!
-//! Both CRMs are the sandbox in this process. People edit on all three sides, one field on two sides at once; the plans are
-//! printed as tables (with `--json` as JSON), carried out, and repeated until nothing is left to write.
+//! Both CRMs are the sandbox in this process. People edit on all three sides, one field on two sides at once; each plan is shown,
+//! carried out, and followed by the next one until nothing is left to write.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its user")]
 
@@ -20,10 +24,19 @@ use crm_sync::model::{Entity, Fields, RecordId};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig, entity::LEAD};
 use crm_sync::sandbox::Sandbox;
 use crm_sync::store::{MemoryStore, Store};
-use crm_sync::sync::{Engine, MemoryRecords, Policy, Reader, TwoWay};
+use crm_sync::sync::{Engine, MemoryRecords, Policy, Reader, TwoWay, TwoWayPlan};
 use serde_json::{Value, json};
 
-const USAGE: &str = "usage: two_way [--json]";
+#[allow(dead_code, reason = "each example uses its own part of this module")]
+#[path = "support/args.rs"]
+mod args;
+
+use args::Args;
+
+const USAGE: &str = "usage: two_way [--policy newest|local|remote|review] [--json]
+  --policy  who wins where the host and a CRM changed a field; default newest
+  --json    one JSON object instead of tables
+Keeps Salesforce leads and HubSpot contacts of the sandbox in step: prints each plan, and carries it out.";
 
 /// Whose value wins stands with the field: the host's title, the CRM's telephone number.
 const MAPPINGS: &str = r#"{
@@ -58,6 +71,7 @@ async fn side(
     people: &MemoryRecords,
     (name, ours, entity): (&str, &str, Entity),
     (key, email): (Option<&str>, &str),
+    policy: &Policy,
 ) -> Result<Side> {
     let schema = crm.describe(&entity).await?;
     let set = MappingSet::from_json(MAPPINGS, "mappings.json").map_err(|error| Error::config(error.to_string()))?;
@@ -66,12 +80,12 @@ async fn side(
     if let Some(key) = key {
         engine = engine.external_key(key);
     }
-    let sync = TwoWay::builder(engine.build()?, Arc::new(people.clone())).policy(Policy::Newest).match_on("email", email).build();
+    let sync = TwoWay::builder(engine.build()?, Arc::new(people.clone())).policy(policy.clone()).match_on("email", email).build();
     let reader = Reader::builder(crm, Arc::clone(store), host.clone(), entity).build()?;
     Ok(Side { reader, sync })
 }
 
-async fn world() -> Result<World> {
+async fn world(policy: &Policy) -> Result<World> {
     let (host, clock) = Host::manual_with_clock(1);
     let sandbox = Sandbox::new(host.clone(), 1);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(host.clone()));
@@ -83,14 +97,14 @@ async fn world() -> Result<World> {
     let config = HubSpotConfig::with_access_token(access.access_token.into()).base_url(access.base_url).name("hubspot");
     let hubspot: Arc<dyn CrmAdapter> = Arc::new(HubSpot::new(config, sandbox.transport(), host.clone())?);
     let sides = vec![
-        side(salesforce, (&store, &host), &people, ("salesforce", "lead", LEAD), (Some("External_Id__c"), "Email")).await?,
-        side(hubspot, (&store, &host), &people, ("hubspot", "contact", CONTACTS), (None, "email")).await?,
+        side(salesforce, (&store, &host), &people, ("salesforce", "lead", LEAD), (Some("External_Id__c"), "Email"), policy).await?,
+        side(hubspot, (&store, &host), &people, ("hubspot", "contact", CONTACTS), (None, "email"), policy).await?,
     ];
     Ok(World { clock, sandbox, people, sides })
 }
 
-/// Both CRMs in turn, until nothing is left to write; how many records were written.
-async fn in_step(world: &World, json: bool) -> Result<usize> {
+/// Both CRMs in turn, until nothing is left to write; how many records were written. Plans that write something go to `show`.
+async fn in_step(world: &World, mut show: impl FnMut(usize, &TwoWayPlan) -> Result<()>) -> Result<usize> {
     let mut written = 0;
     for round in 1..=8 {
         // Indexes lag behind writes, and the readers wait until they have settled.
@@ -101,11 +115,7 @@ async fn in_step(world: &World, json: bool) -> Result<usize> {
             side.sync.pull(&side.reader).await?;
             let plan = side.sync.plan().await?;
             if plan.writes() != (0, 0) {
-                if json {
-                    println!("{}", serde_json::to_string(&plan).map_err(|_| Error::internal("the plan is not JSON"))?);
-                } else {
-                    println!("round {round}: {plan}");
-                }
+                show(round, &plan)?;
             }
             let report = side.sync.apply(&plan).await?;
             now += report.wrote_remote + report.wrote_local;
@@ -118,12 +128,21 @@ async fn in_step(world: &World, json: bool) -> Result<usize> {
     Err(Error::internal("the two CRMs do not come to rest"))
 }
 
-async fn run(json: bool) -> Result<()> {
-    let world = world().await?;
+async fn run(policy: &Policy, json: bool) -> Result<()> {
+    let world = world(policy).await?;
+    let mut plans: Vec<Value> = Vec::new();
+    let mut show = |round: usize, plan: &TwoWayPlan| {
+        if json {
+            plans.push(serde_json::to_value(plan).map_err(|_| Error::internal("the plan is not JSON"))?);
+        } else {
+            println!("round {round}: {plan}");
+        }
+        Ok(())
+    };
     world.people.put("1", fields(json!({"email": "ada@example.org", "first": "Ada", "last": "Lovelace", "company": "Acme"}))?);
     world.sandbox.create("Lead", &fields(json!({"Email": "grace@example.org", "LastName": "Hopper", "Company": "Navy"}))?)?;
     world.sandbox.hubspot_create("contacts", &fields(json!({"email": "alan@example.org", "lastname": "Turing", "company": "NPL"}))?)?;
-    let first = in_step(&world, json).await?;
+    let first = in_step(&world, &mut show).await?;
 
     let id = |rows: Vec<Fields>, field: &str, email: &str, id: &str| {
         let row = rows.into_iter().find(|row| row.text(field) == Some(email));
@@ -131,38 +150,62 @@ async fn run(json: bool) -> Result<()> {
     };
     let lead = id(world.sandbox.records("Lead"), "Email", "ada@example.org", "Id")?;
     let contact = id(world.sandbox.hubspot_records("contacts"), "email", "ada@example.org", "hs_object_id")?;
-    world.people.put("1", fields(json!({"title": "Countess"}))?);
-    world.sandbox.update("Lead", &lead, &fields(json!({"Phone": "+44 20 1", "Title": "Programmer"}))?)?;
+    if !json {
+        println!("Edits: the host's title of Ada is Countess and her company Analytical Engines; in Salesforce she is a Programmer of");
+        println!("Babbage & Co with a telephone; in HubSpot her first name is Augusta Ada.\n");
+    }
+    world.people.put("1", fields(json!({"title": "Countess", "company": "Analytical Engines"}))?);
+    world.clock.advance(Duration::from_secs(1));
+    let edit = json!({"Phone": "+44 20 1", "Title": "Programmer", "Company": "Babbage & Co"});
+    world.sandbox.update("Lead", &lead, &fields(edit)?)?;
     world.sandbox.hubspot_update("contacts", &contact, &fields(json!({"firstname": "Augusta Ada"}))?)?;
-    let second = in_step(&world, json).await?;
-    let third = in_step(&world, json).await?;
+    let second = in_step(&world, &mut show).await?;
+    let third = in_step(&world, &mut show).await?;
 
+    let mut waiting = Vec::new();
+    for side in &world.sides {
+        let found = side.sync.attention(None, 100).await?;
+        waiting.extend(found.into_iter().flat_map(|one| one.conflicts.into_keys().map(move |field| format!("{}.{field}", one.local))));
+    }
     let (leads, contacts) = (world.sandbox.records("Lead").len(), world.sandbox.hubspot_records("contacts").len());
     let ada = world.people.all().into_iter().find(|(id, _)| id == "1").map(|(_, fields)| fields.to_value()).unwrap_or_default();
     if json {
-        println!("{}", json!({"first": first, "second": second, "third": third, "leads": leads, "contacts": contacts, "ada": ada}));
-    } else {
-        println!("{leads} leads and {contacts} contacts; written {first}, then {second}, then {third}: at rest. Ada: {ada}");
+        let written = [first, second, third];
+        let whole = json!({"plans": plans, "written": written, "leads": leads, "contacts": contacts, "ada": ada, "waiting": waiting});
+        println!("{whole}");
+        return Ok(());
+    }
+    println!("{leads} leads and {contacts} contacts; written {first}, then {second}, then {third}: at rest. Ada: {ada}");
+    if !waiting.is_empty() {
+        println!("Waiting for a person: {}", waiting.join(", "));
     }
     Ok(())
 }
 
+/// `--json` stands alone; the rest are names with values.
+fn asked() -> std::result::Result<Option<(Policy, bool)>, String> {
+    let mut line: Vec<String> = std::env::args().skip(1).collect();
+    let all = line.len();
+    line.retain(|word| word != "--json");
+    let json = line.len() < all;
+    let Some(args) = Args::of(USAGE, &["--policy"], line)? else { return Ok(None) };
+    let policies = [("newest", 0), ("local", 1), ("remote", 2), ("review", 3)];
+    let policy = match args.choice("--policy", &policies)? {
+        1 => Policy::Local,
+        2 => Policy::Remote,
+        3 => Policy::Review,
+        _ => Policy::Newest,
+    };
+    Ok(Some((policy, json)))
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let json = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        ["--json"] => true,
-        ["--help" | "-h"] => {
-            println!("{USAGE}\n\nKeeps Salesforce leads and HubSpot contacts of the sandbox in step; --json prints the plans as JSON.");
-            return ExitCode::SUCCESS;
-        }
-        _ => {
-            eprintln!("unknown arguments: {}\n\n{USAGE}", args.join(" "));
-            return ExitCode::from(2);
-        }
+    let (policy, json) = match args::or_end(asked(), USAGE) {
+        Ok(asked) => asked,
+        Err(code) => return code,
     };
-    match run(json).await {
+    match run(&policy, json).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", chain(&error));

@@ -11,6 +11,13 @@ use crm_sync::model::{Change, Entity, EntitySchema, Fields, Record, RecordId};
 use crm_sync::observe::{Counts, Observer};
 use crm_sync::pace::{Bucket, RetryBudget, RetryPolicy, Schedule, Window};
 use crm_sync::query::{Criteria, Page, ParseError, Query};
+use crm_sync::store::audit::AuditEntry;
+use crm_sync::sync::{
+    Attention, BatchRecord, BatchReport, BatchSync, ChangeLog, Checkpoint, Chooser, Decided, Engine, Erased, Fate, Flow, LocalChanges,
+    LocalRecord, LocalWrite, LogItem, LogPage, MassDelete, MemoryRecords, Merged, OnDelete, OnDeleteAndEdit, Pick, Policies, Policy,
+    Presence, ReadPage, Reader, Reconciled, Records, Rules, Settled, Step, SyncDirection, SyncRules, TwoWay, TwoWayPlan, TwoWayReport,
+    TwoWayRow, WriteGuard, Writes,
+};
 
 fn shareable<T: Send + Sync + 'static>() {}
 fn sendable<T: Send>(value: T) -> T {
@@ -30,6 +37,11 @@ fn everything_crosses_threads() {
     shareable::<(Guard, Observe, RateLimit, Retry, Counts)>();
     shareable::<Layered<Layered<Arc<dyn CrmAdapter>, Retry>, RateLimit>>();
     shareable::<DryRun<Box<dyn CrmAdapter>>>();
+    shareable::<(Engine, Reader, ReadPage, Checkpoint, LogItem, LogPage, Reconciled, MassDelete)>();
+    shareable::<(TwoWay, TwoWayPlan, TwoWayReport, TwoWayRow, Settled, Step, WriteGuard, Attention, Decided, Erased)>();
+    shareable::<(Policy, Policies, Rules, Merged, Flow, Fate, Presence, OnDelete, OnDeleteAndEdit, Pick, Chooser)>();
+    shareable::<(LocalChanges, LocalRecord, LocalWrite, MemoryRecords, AuditEntry)>();
+    shareable::<(SyncRules, SyncDirection, Writes, BatchSync, BatchRecord, BatchReport)>();
 }
 
 #[test]
@@ -37,6 +49,7 @@ fn the_seams_are_object_safe() {
     shareable::<Arc<dyn CrmAdapter>>();
     shareable::<Arc<dyn HttpTransport>>();
     shareable::<Arc<dyn Observer>>();
+    shareable::<(Arc<dyn ChangeLog>, Arc<dyn Records>)>();
     shareable::<(Arc<dyn Clock>, Arc<dyn Sleep>, Arc<dyn Entropy>, Arc<dyn Offload>)>();
 }
 
@@ -62,6 +75,34 @@ fn a_layered_adapter_is_an_adapter_behind_any_pointer() {
     }
     fn checks(adapter: Arc<dyn CrmAdapter>) -> impl Send {
         uses(adapter)
+    }
+    let _ = checks;
+}
+
+#[test]
+fn a_two_way_sync_runs_on_any_executor() {
+    async fn uses(sync: TwoWay, reader: Reader) -> Result<(), Error> {
+        sendable(sync.read_host()).await?;
+        sendable(sync.pull(&reader)).await?;
+        let plan = sendable(sync.plan()).await?;
+        sendable(sync.apply(&plan)).await?;
+        sendable(sync.settle()).await?;
+        sendable(sync.round(&reader)).await?;
+        sendable(sync.note(&[])).await?;
+        sendable(sync.attention(None, 1)).await?;
+        sendable(sync.answer("1", "Title", Decided::Local)).await?;
+        sendable(sync.unfreeze("1")).await?;
+        sendable(sync.audit_of("1", 1)).await?;
+        sendable(sync.erase("1", None)).await?;
+        sendable(reader.reconcile(MassDelete::default())).await?;
+        let _ = (sendable(sync.rounds(&reader)), sendable(reader.stream(reader_interval())));
+        Ok(())
+    }
+    fn reader_interval() -> std::time::Duration {
+        SyncRules::default().interval
+    }
+    fn checks(sync: TwoWay, reader: Reader) -> impl Send {
+        uses(sync, reader)
     }
     let _ = checks;
 }

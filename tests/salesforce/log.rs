@@ -23,7 +23,7 @@ use crm_sync::salesforce::stream::{StreamLog, StreamOptions};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig};
 use crm_sync::sandbox::{Fault, FaultKind, Sandbox};
 use crm_sync::store::{Batch, MemoryStore};
-use crm_sync::sync::Reader;
+use crm_sync::sync::{ChangeLog, LogItem, Reader};
 use serde_json::json;
 
 /// Titles by id, as the changes tell them.
@@ -108,5 +108,24 @@ fn a_snapshot_is_joined_with_change_data_capture() {
             assert_eq!(copy, truth, "seed {seed}");
             println!("seed {seed}: {} leads as in the org", copy.len());
         });
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_stream_lets_others_wait_where_time_moves_by_waiting() {
+    let (host, clock) = Host::manual_with_clock(4);
+    let org = Org::over(Sandbox::new(host.clone(), 4), clock);
+    let access = org.sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+    let config = SalesforceConfig::with_access_token(&access.instance_url, access.access_token.into());
+    let crm = Salesforce::new(config, org.sandbox.transport(), host).unwrap();
+    let log = StreamLog::cometd(&crm, &LEAD, StreamOptions::new());
+    let mut mark = log.mark().await.unwrap();
+    for round in 0..3 {
+        let page = log.read(&mark).await.unwrap();
+        assert!(page.items.is_empty(), "nothing has happened: {page:?}");
+        org.lead(&format!("L{round}"));
+        let page = log.read(&page.next).await.unwrap();
+        assert!(matches!(page.items.as_slice(), [LogItem::Change(change)] if change.kind == ChangeKind::Created), "{page:?}");
+        mark = page.next;
     }
 }

@@ -7,6 +7,7 @@ use crate::bayeux;
 use crate::mirror;
 use crate::raw_http;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -16,11 +17,16 @@ use bayeux::script;
 use crm_sync::error::ErrorKind;
 use crm_sync::host::{Clock, Host, Sleep, SystemClock};
 use crm_sync::model::{ChangeKind, Fields};
+use crm_sync::observe::{Event, Observer};
 use crm_sync::pace::RetryPolicy;
 use crm_sync::salesforce::stream::pubsub::{ManagedSubscription, PubSub, PubSubStream, endpoint, endpoint_with_ca};
-use crm_sync::salesforce::stream::{Replay, ReplayFallback, ReplayId, RereadReason, StreamEvent, StreamOptions, StreamState, Subscription};
+use crm_sync::salesforce::stream::{
+    Replay, ReplayFallback, ReplayId, RereadReason, StreamEvent, StreamLog, StreamOptions, StreamState, Subscription,
+};
 use crm_sync::salesforce::{Salesforce, SalesforceConfig};
 use crm_sync::sandbox::Sandbox;
+use crm_sync::store::{Batch, MemoryStore};
+use crm_sync::sync::Reader;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
@@ -352,6 +358,87 @@ async fn topics_schemas_platform_events_and_refusals() {
     let managed = ManagedSubscription::Name("Leads".to_owned());
     assert!(world.api.subscribe_managed(managed, 5, StreamOptions::new()).unwrap().commit(&position).is_ok());
     assert_eq!(world.subscribe(leads()).commit(&position).unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[derive(Debug, Default)]
+struct Heard(AtomicUsize);
+
+impl Observer for Heard {
+    fn on(&self, event: &Event<'_>) {
+        if matches!(event, Event::LogLost { .. }) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_joined_with_the_event_bus() {
+    let world = World::new().await;
+    let host = Host::tokio();
+    let (store, heard) = (Arc::new(MemoryStore::new(host.clone())), Arc::new(Heard::default()));
+    let build = || {
+        let policy = RetryPolicy::new().attempts(u32::MAX).initial(Duration::from_millis(10));
+        let log = StreamLog::pubsub(&world.api, host.clone(), &LEAD, StreamOptions::new().retry(policy)).wait(Duration::from_millis(200));
+        let reader = Reader::builder(Arc::new(world.crm.clone()), store.clone(), host.clone(), LEAD).select(["LastName", "Title"]);
+        // Nothing of this org shows late.
+        reader.settle(Duration::ZERO).log(Arc::new(log)).observer(heard.clone()).build().unwrap()
+    };
+    let mut copy: BTreeMap<String, String> = BTreeMap::new();
+    let truth = || -> BTreeMap<String, String> {
+        let title = |lead: &Fields| (lead.text("LastName").unwrap().to_owned(), lead.text("Title").unwrap_or_default().to_owned());
+        world.org.sandbox.records("Lead").iter().map(title).collect()
+    };
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut follow = async |reader: &Reader, what: &str| {
+        for _ in 0..100 {
+            while let Some(page) = reader.next().await.unwrap() {
+                for change in &page.changes {
+                    let id = change.id.as_str().to_owned();
+                    if change.kind == ChangeKind::Deleted {
+                        names.remove(&id).map(|name| copy.remove(&name));
+                        continue;
+                    }
+                    if let Some(name) = change.fields.text("LastName") {
+                        names.insert(id.clone(), name.to_owned());
+                        copy.entry(name.to_owned()).or_default();
+                    }
+                    if let (Some(title), Some(name)) = (change.fields.get("Title"), names.get(&id)) {
+                        copy.insert(name.clone(), title.as_str().unwrap_or_default().to_owned());
+                    }
+                }
+                reader.commit(page, Batch::new()).await.unwrap();
+            }
+            if copy == truth() {
+                return;
+            }
+        }
+        assert_eq!(copy, truth(), "{what}");
+    };
+    let searches = || world.org.sandbox.requests().iter().filter(|request| request.path.contains("query")).count();
+    let ids: Vec<String> = (0..5).map(|n| world.org.lead(&format!("L{n}"))).collect();
+    let reader = build();
+    follow(&reader, "the snapshot").await;
+    // Once a round is over the stream alone tells.
+    world.org.sandbox.clear_requests();
+    world.title(&ids[0], "one");
+    world.org.delete(&format!("/sobjects/Lead/{}", ids[1]));
+    world.org.lead("New");
+    follow(&reader, "by the stream").await;
+    drop(reader);
+    // Another process goes on behind the last page, over what happened while nobody listened.
+    world.title(&ids[2], "two");
+    world.org.delete(&format!("/sobjects/Lead/{}", ids[3]));
+    let reader = build();
+    follow(&reader, "another process").await;
+    assert_eq!((searches(), heard.0.load(Ordering::SeqCst)), (0, 0), "the org was searched although the stream told all");
+    // A place that is gone: the hole is told, and read again.
+    world.title(&ids[4], "lost");
+    script(&world.org, json!({"do": "expire"}));
+    script(&world.org, json!({"do": "cut"}));
+    world.title(&ids[0], "later");
+    let reader = build();
+    follow(&reader, "a place that is gone").await;
+    assert!(searches() > 0 && heard.0.load(Ordering::SeqCst) > 0, "the hole was not told");
 }
 
 #[tokio::test]

@@ -1,6 +1,13 @@
 //! The guide's batch sync and its sync rules, against the sandbox.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic"
+)]
 
 use crate::support;
 
@@ -8,9 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crm_sync::adapter::CrmAdapter;
 use crm_sync::error::{Error, ErrorKind};
-use crm_sync::sandbox::{DuplicateRule, Fault, FaultKind, RuleAction};
-use crm_sync::sync::{Action, BatchRecord, BatchSync, Engine, Outcome, SyncRules};
+use crm_sync::mapping::{Mapping, MappingSet};
+use crm_sync::model::{Entity, Fields};
+use crm_sync::salesforce::{Salesforce, SalesforceConfig};
+use crm_sync::sandbox::{DuplicateRule, Fault, FaultKind, RuleAction, Sandbox};
+use crm_sync::sync::{Action, BatchRecord, BatchSync, Engine, Incoming, Outcome, SyncRules};
 use futures_util::stream;
 use jiff::Timestamp;
 use serde_json::json;
@@ -111,6 +122,60 @@ async fn a_run_that_breaks_keeps_its_time_and_two_runs_do_not_overtake_each_othe
     let stray = BatchRecord::new("deal", org.host.now(), incoming(&people).remove(0));
     let error = sync.begin().await.unwrap().run(stream::iter([Ok(stray)]), |_, _| {}).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("deal"), "{error}");
+}
+
+#[tokio::test]
+async fn records_of_several_entities_are_written_entity_by_entity() {
+    let org = Org::new(4).await;
+    let access = org.sandbox.salesforce(Sandbox::IN_PROCESS_URL);
+    let config = SalesforceConfig::with_access_token(&access.instance_url, access.access_token.into()).name("salesforce:test");
+    let crm: Arc<dyn CrmAdapter> = Arc::new(Salesforce::new(config, org.sandbox.transport(), org.host.clone()).unwrap());
+    let schema = crm.describe(&Entity::from_static("Account")).await.unwrap();
+    let set = MappingSet::from_json(r#"{"salesforce": {"account": {"name": "Name", "site": "Website"}}}"#, "mapping.json").unwrap();
+    let mapping = Mapping::compile(set.entity("salesforce", "account").unwrap(), Some(&schema)).unwrap();
+    let accounts = Engine::builder(crm, Arc::clone(&org.store), org.host.clone(), schema, mapping).build().unwrap();
+    let sync = BatchSync::new(Arc::clone(&org.store), org.host.clone(), "all")
+        .engine("lead", org.engine(KEYED))
+        .engine("account", accounts)
+        .chunk(8);
+    // As the host's log has them: one of each kind in turn. One account has no name, which the CRM asks for.
+    let (people, now) = (people(8), org.host.now());
+    let company = |n: usize| {
+        let name = (n != 3).then(|| format!("Company {n}"));
+        Incoming::new(format!("company-{n}"), Fields::from_value(json!({"name": name, "site": format!("https://c{n}.example")})).unwrap())
+    };
+    let mixed = || {
+        let pairs = incoming(&people).into_iter().enumerate();
+        let records = pairs.flat_map(|(n, lead)| [BatchRecord::new("lead", now, lead), BatchRecord::new("account", now, company(n))]);
+        stream::iter(records.map(Ok).collect::<Vec<_>>())
+    };
+    org.sandbox.clear_requests();
+    let mut each: Vec<(String, String, bool)> = Vec::new();
+    let run = sync.begin().await.unwrap();
+    let report = run.run(mixed(), |entity, applied| {
+        each.push((entity.to_owned(), applied.local, matches!(applied.outcome, Outcome::Created(_))));
+    });
+    let report = report.await.unwrap();
+    assert_eq!((report.created, report.failed + report.not_written, report.again), (15, 1, 0), "{report:?}");
+    // Each record has a result of its own, under its entity, and none is held up by the one that cannot be written.
+    assert_eq!(each.len(), 16);
+    for (entity, local, created) in &each {
+        assert!(local.starts_with(if entity == "lead" { "lead-" } else { "company-" }), "{entity}: {local}");
+        assert_eq!(*created, local != "company-3", "{local}");
+    }
+    // Two chunks of four leads and four accounts; the engine of the leads writes three at once.
+    let writes: Vec<String> = (org.sandbox.requests().iter().filter(|request| request.method != "GET"))
+        .map(|request| format!("{} {}", request.method, request.path))
+        .collect();
+    println!("{writes:#?}");
+    assert!(writes.len() <= 7, "grouped: {writes:?}");
+    org.assert_whole(KEYED, &people, "several entities");
+    let again = sync.begin().await.unwrap().run(mixed(), |_, _| {}).await.unwrap();
+    assert_eq!((again.created, again.updated), (0, 0));
+    assert_eq!(
+        org.sandbox.records("Account").iter().filter(|row| row.text("Name").is_some_and(|name| name.starts_with("Company "))).count(),
+        7
+    );
 }
 
 #[tokio::test]

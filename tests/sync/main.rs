@@ -11,13 +11,16 @@ mod history;
 mod inbound;
 mod jobs;
 mod layers;
+mod own_marks;
 mod reader;
+mod reader_ways;
 mod recovery;
 mod retry;
 mod storm;
 mod token_refresh;
 mod two_engines;
 mod two_way;
+mod two_way_policies;
 mod two_way_rules;
 mod worker;
 

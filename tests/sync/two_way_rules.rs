@@ -27,33 +27,34 @@ use crm_sync::observe::{Event, Observer};
 use crm_sync::query::{Cursor, Page, Query};
 use crm_sync::store::{MemoryStore, Store};
 use crm_sync::sync::{
-    Engine, Fate, MemoryRecords, OnDelete, OnDeleteAndEdit, Presence, Reader, Rules, Step, TwoWay, TwoWayBuilder, TwoWayReport, WriteGuard,
+    Engine, Fate, MemoryRecords, OnDelete, OnDeleteAndEdit, Presence, Reader, Rules, Step, SyncRules, TwoWay, TwoWayBuilder, TwoWayReport,
+    WriteGuard,
 };
 use jiff::Timestamp;
 use serde_json::json;
 
-const ROW: Entity = Entity::from_static("row");
+pub(super) const ROW: Entity = Entity::from_static("row");
 const CARD: Entity = Entity::from_static("card");
 
 #[derive(Clone)]
-struct Row {
+pub(super) struct Row {
     fields: Fields,
     version: u64,
     at: Timestamp,
 }
 
 #[derive(Default)]
-struct State {
-    rows: BTreeMap<String, Row>,
+pub(super) struct State {
+    pub(super) rows: BTreeMap<String, Row>,
     by_time: BTreeSet<(Timestamp, String)>,
     /// Told by nobody yet.
-    log: Vec<Change>,
+    pub(super) log: Vec<Change>,
     made: u64,
     writes: usize,
 }
 
 /// A CRM in memory. What people do in it is told by its log.
-struct Table {
+pub(super) struct Table {
     can: Capabilities,
     host: Host,
     /// Texts are trimmed.
@@ -62,7 +63,9 @@ struct Table {
     title: Mutex<Option<&'static str>>,
     state: Mutex<State>,
     reads: AtomicUsize,
-    pages: AtomicUsize,
+    pub(super) pages: AtomicUsize,
+    /// So many reads of the feed fail.
+    pub(super) fails: AtomicUsize,
 }
 
 impl std::fmt::Debug for Table {
@@ -71,7 +74,7 @@ impl std::fmt::Debug for Table {
     }
 }
 
-fn fields(value: Value) -> Fields {
+pub(super) fn fields(value: Value) -> Fields {
     Fields::from_value(value).unwrap()
 }
 
@@ -80,12 +83,25 @@ fn empty() -> Fields {
 }
 
 impl Table {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    fn put(&self, id: &str, change: Fields, kind: ChangeKind) -> Change {
-        let now = self.host.now();
+    pub(super) fn put(&self, id: &str, change: Fields, kind: ChangeKind) -> Change {
+        self.put_as(id, change, kind, self.host.now())
+    }
+
+    /// A record that shows from then on.
+    pub(super) fn put_at(&self, id: &str, change: Fields, at: Timestamp) {
+        self.put_as(id, change, ChangeKind::Created, at);
+    }
+
+    /// Changes a record without a stamp or an event.
+    pub(super) fn quiet(&self, id: &str, change: Fields) {
+        self.state().rows.get_mut(id).unwrap().fields.merge(change);
+    }
+
+    fn put_as(&self, id: &str, change: Fields, kind: ChangeKind, now: Timestamp) -> Change {
         let mut state = self.state();
         let row = state.rows.entry(id.to_owned()).or_insert_with(|| Row { fields: empty(), version: 0, at: now });
         let before = (row.at, id.to_owned());
@@ -104,11 +120,11 @@ impl Table {
     }
 
     /// A person edits a record.
-    fn edit(&self, id: &str, change: Value) {
+    pub(super) fn edit(&self, id: &str, change: Value) {
         self.put(id, fields(change), ChangeKind::Updated);
     }
 
-    fn end(&self, id: &str, successor: Option<Successor>) {
+    pub(super) fn end(&self, id: &str, successor: Option<Successor>) {
         let mut state = self.state();
         let row = state.rows.remove(id).unwrap();
         state.by_time.remove(&(row.at, id.to_owned()));
@@ -117,17 +133,17 @@ impl Table {
         state.log.push(told);
     }
 
-    fn of(&self, name: &str) -> Option<(String, Fields)> {
+    pub(super) fn of(&self, name: &str) -> Option<(String, Fields)> {
         let state = self.state();
         state.rows.iter().find(|(_, row)| row.fields.text("Name") == Some(name)).map(|(id, row)| (id.clone(), row.fields.clone()))
     }
 
-    fn text(&self, id: &str, field: &str) -> Option<String> {
+    pub(super) fn text(&self, id: &str, field: &str) -> Option<String> {
         self.state().rows.get(id).and_then(|row| row.fields.text(field).map(str::to_owned))
     }
 }
 
-fn change_of(id: &str, row: &Row) -> Change {
+pub(super) fn change_of(id: &str, row: &Row) -> Change {
     let mut change = Change::new(ROW, RecordId::new(id), ChangeKind::Updated);
     (change.fields, change.at, change.version) = (row.fields.clone(), Some(row.at), Some(Version::new(row.version.to_string())));
     change
@@ -201,30 +217,35 @@ impl CrmAdapter for Table {
     }
 
     async fn changes(&self, feed: &ChangeFeed) -> Result<Page<Change>> {
+        if self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return Err(Error::new(ErrorKind::Network, "the feed is away").during("changes"));
+        }
         self.pages.fetch_add(1, Ordering::Relaxed);
+        let now = self.host.now();
         let from: (Timestamp, String) = match &feed.since {
             Since::Cursor(cursor) => serde_json::from_str(cursor.as_str()).unwrap(),
             Since::At(at) => (*at, String::new()),
             _ => (Timestamp::UNIX_EPOCH, String::new()),
         };
         let state = self.state();
-        let page: Vec<&(Timestamp, String)> = state.by_time.range(from.clone()..).filter(|key| **key != from).take(1_000).collect();
+        let page: Vec<&(Timestamp, String)> =
+            state.by_time.range(from.clone()..).filter(|key| **key != from && key.0 <= now).take(1_000).collect();
         let next = serde_json::to_string(page.last().copied().unwrap_or(&from)).unwrap();
         let changes = page.iter().map(|(_, id)| change_of(id, &state.rows[id])).collect();
         Ok(Page::new(changes, Some(Cursor::new(next)), None))
     }
 }
 
-struct World {
-    host: Host,
-    clock: Arc<ManualClock>,
-    table: Arc<Table>,
-    store: Arc<dyn Store>,
-    people: MemoryRecords,
+pub(super) struct World {
+    pub(super) host: Host,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) table: Arc<Table>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) people: MemoryRecords,
 }
 
 impl World {
-    fn new(shape: impl FnOnce(&mut Table)) -> Self {
+    pub(super) fn new(shape: impl FnOnce(&mut Table)) -> Self {
         let (host, clock) = Host::manual_with_clock(1);
         let mut can = Capabilities::basic("id");
         (can.changes, can.search) = (true, false);
@@ -236,6 +257,7 @@ impl World {
             state: Mutex::default(),
             reads: AtomicUsize::new(0),
             pages: AtomicUsize::new(0),
+            fails: AtomicUsize::new(0),
         };
         shape(&mut table);
         let store = Arc::new(MemoryStore::new(host.clone()));
@@ -243,17 +265,25 @@ impl World {
         Self { host, clock, table: Arc::new(table), store, people }
     }
 
-    fn builder(&self) -> TwoWayBuilder {
+    pub(super) fn builder(&self) -> TwoWayBuilder {
+        self.builder_of(None)
+    }
+
+    pub(super) fn builder_of(&self, rules: Option<SyncRules>) -> TwoWayBuilder {
         let names = ["id", "Name", "Title"];
         let schema = EntitySchema::new(ROW, "Row", names.map(|name| FieldSchema::new(name, FieldType::Text)).to_vec());
         let set = MappingSet::from_json(r#"{"table": {"row": {"name": "Name", "title": "Title"}}}"#, "mapping.json").unwrap();
         let mapping = Mapping::compile(set.require("table", "row").unwrap(), Some(&schema)).unwrap();
-        let engine = Engine::builder(self.table.clone(), Arc::clone(&self.store), self.host.clone(), schema, mapping).build().unwrap();
+        let mut engine = Engine::builder(self.table.clone(), Arc::clone(&self.store), self.host.clone(), schema, mapping);
+        if let Some(rules) = rules {
+            engine = engine.rules("row", rules);
+        }
+        let engine = engine.build().unwrap();
         TwoWay::builder(engine, Arc::new(self.people.clone()))
     }
 
     /// Both sides tell what changed, and it is settled.
-    async fn round(&self, sync: &TwoWay) -> TwoWayReport {
+    pub(super) async fn round(&self, sync: &TwoWay) -> TwoWayReport {
         self.clock.advance(Duration::from_secs(120));
         sync.read_host().await.unwrap();
         let told = std::mem::take(&mut self.table.state().log);
@@ -262,7 +292,7 @@ impl World {
     }
 
     /// Rounds until one writes nothing; how many wrote.
-    async fn rest(&self, sync: &TwoWay) -> usize {
+    pub(super) async fn rest(&self, sync: &TwoWay) -> usize {
         for rounds in 0..6 {
             let report = self.round(sync).await;
             let due = report.next.is_some_and(|at| at <= self.host.now());
@@ -273,7 +303,7 @@ impl World {
         panic!("not at rest");
     }
 
-    async fn linked(&self, sync: &TwoWay, count: usize) {
+    pub(super) async fn linked(&self, sync: &TwoWay, count: usize) {
         for n in 0..count {
             self.people.put(&format!("h{n}"), fields(json!({"name": format!("N{n}"), "title": "t"})));
         }
@@ -281,15 +311,15 @@ impl World {
         assert_eq!(self.table.state().rows.len(), count);
     }
 
-    fn id(&self, name: &str) -> String {
+    pub(super) fn id(&self, name: &str) -> String {
         self.table.of(name).unwrap().0
     }
 
-    fn ours(&self, id: &str) -> Option<Fields> {
+    pub(super) fn ours(&self, id: &str) -> Option<Fields> {
         self.people.all().into_iter().find(|(local, _)| local == id).map(|(_, fields)| fields)
     }
 
-    fn title(&self, id: &str) -> Option<String> {
+    pub(super) fn title(&self, id: &str) -> Option<String> {
         self.ours(id).and_then(|fields| fields.text("title").map(str::to_owned))
     }
 }
