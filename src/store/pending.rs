@@ -54,9 +54,12 @@ pub(crate) struct Note {
     /// The record that goes on for this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) successor: Option<Successor>,
-    /// What the change said, if the CRM says that it was ours.
+    /// What the change said of fields that are synced, if it said anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) own: Option<Fields>,
+    pub(crate) said: Option<Fields>,
+    /// The CRM says that it was ours.
+    #[serde(default)]
+    pub(crate) own: bool,
     /// Looks that came to nothing.
     #[serde(default)]
     pub(crate) attempts: u32,
@@ -67,8 +70,8 @@ pub(crate) struct Note {
 impl Note {
     /// What sets it apart from other notes of the record; `None` for a bare hint.
     fn mark(&self) -> Option<String> {
-        let told = (&self.version, &self.own, self.deleted, &self.successor);
-        if told == (&None, &None, false, &None) {
+        let told = (&self.version, &self.said, self.own, self.deleted, &self.successor);
+        if told == (&None, &None, false, false, &None) {
             return None;
         }
         let text = serde_json::to_vec(&told).unwrap_or_default();

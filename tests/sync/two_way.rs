@@ -199,6 +199,13 @@ impl World {
         self.records.all().into_iter().map(of).collect()
     }
 
+    /// Whether the sync knows of both sides of it.
+    async fn linked(&self, name: &str) -> bool {
+        let id = self.ours().get(name).map(|(id, _)| id.clone()).unwrap_or_default();
+        let links = links::by_local(&*self.store, "salesforce:test", &entity::LEAD, &[&id]).await.unwrap();
+        links.into_iter().flatten().next().is_some()
+    }
+
     fn edit_crm(&self, name: &str, change: Value) {
         let id = RecordId::new(self.crm()[name].text("Id").unwrap());
         self.sandbox.update("Lead", &id, &fields(change)).unwrap();
@@ -256,6 +263,10 @@ async fn story(seed: u64, ways: Ways) -> std::result::Result<(), String> {
                 continue;
             }
             if dice == 19 {
+                // Deleted before anybody knows whether the write that made it came through, it is made again; the docs say so.
+                if !world.linked(&name).await {
+                    continue;
+                }
                 if in_host {
                     world.records.remove(&world.ours()[&name].0);
                 } else {
@@ -344,10 +355,20 @@ async fn story(seed: u64, ways: Ways) -> std::result::Result<(), String> {
     Ok(())
 }
 
+fn seeds() -> Vec<u64> {
+    match std::env::var("STORY_SEEDS") {
+        Ok(text) => match text.split_once('-') {
+            Some((from, upto)) => (from.parse().unwrap()..=upto.parse().unwrap()).collect(),
+            None => text.split(',').map(|seed| seed.parse().unwrap()).collect(),
+        },
+        Err(_) => (1..=SEEDS).collect(),
+    }
+}
+
 /// The seeds whose story misses the model, and how.
 async fn missed(ways: Ways) -> Vec<(u64, String)> {
     let mut failed = Vec::new();
-    for seed in 1..=SEEDS {
+    for seed in seeds() {
         if let Err(error) = story(seed, ways).await {
             failed.push((seed, error));
         }
@@ -356,7 +377,6 @@ async fn missed(ways: Ways) -> Vec<(u64, String)> {
 }
 
 #[tokio::test]
-#[ignore = "13 of 24 seeds miss the model: a value that was to be told to the host right before a crash passes for an own write"]
 async fn random_edits_on_both_sides_come_to_rest_and_equal_the_model() {
     let failed = missed(SOUND).await;
     for (seed, error) in &failed {
@@ -373,19 +393,16 @@ async fn proves(what: &str, ways: Ways) {
 }
 
 #[tokio::test]
-#[ignore = "proves nothing while the sound way misses the model too"]
 async fn without_the_memory_of_own_writes_the_model_is_missed() {
     proves("own writes forgotten", Ways { own_writes: false, ..SOUND }).await;
 }
 
 #[tokio::test]
-#[ignore = "proves nothing while the sound way misses the model too"]
 async fn with_a_naive_cursor_the_model_is_missed() {
     proves("naive cursor", Ways { naive_cursor: true, ..SOUND }).await;
 }
 
 #[tokio::test]
-#[ignore = "proves nothing while the sound way misses the model too"]
 async fn with_the_order_of_arrival_instead_of_versions_the_model_is_missed() {
     proves("order of arrival", Ways { arrival_order: true, ..SOUND }).await;
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::error::{ErrorKind, Result};
 use crate::mapping::Direction;
-use crate::model::{Change, ChangeKind, FieldType, Origin, Record, RecordId, Value};
+use crate::model::{Change, ChangeKind, FieldType, Fields, Origin, Record, RecordId, Value};
 use crate::observe::{Ignore, Observer};
 use crate::store::pending::{self, Note, Side};
 use crate::store::salt::{self, Salt};
@@ -23,6 +23,9 @@ use crate::sync::rules::SyncDirection;
 const BROUGHT: usize = 5_000;
 
 /// Keeps the host's records and those of one entity of a CRM in step. Cheap to clone; all state is in the store.
+///
+/// One history it cannot tell apart: a record was made, the answer to that was lost, and somebody deleted the new record before
+/// this sync looked for it. Nobody remembers then that it was there, and it is made again.
 #[derive(Clone, Debug)]
 pub struct TwoWay {
     pub(super) parts: Arc<Parts>,
@@ -106,6 +109,10 @@ impl TwoWay {
     pub fn stage(&self, batch: &mut Batch, changes: &[Change]) -> Result<()> {
         let inner = &*self.parts.engine.inner;
         for change in changes.iter().filter(|change| change.entity == inner.entity) {
+            let said: Fields = (change.fields.iter())
+                .filter(|(name, _)| self.way(name).is_some())
+                .map(|(name, value)| (name.to_owned(), value.clone()))
+                .collect();
             let note = Note {
                 cause: format!("the CRM's record was {}", word(change.kind)),
                 deleted: change.kind == ChangeKind::Deleted,
@@ -113,7 +120,8 @@ impl TwoWay {
                 at: change.at,
                 event: change.event.clone(),
                 successor: change.successor.clone(),
-                own: self.parts.ours.iter().any(|ours| ours.covers(&change.origin)).then(|| change.fields.clone()),
+                said: (!said.is_empty()).then_some(said),
+                own: self.parts.ours.iter().any(|ours| ours.covers(&change.origin)),
                 ..Note::default()
             };
             pending::put(batch, inner.connection(), &inner.entity, Side::Remote, change.id.as_str(), &note)?;

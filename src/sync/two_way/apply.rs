@@ -49,7 +49,8 @@ impl TwoWay {
     /// As [`TwoWay::settle`]; what was written by then is remembered.
     pub async fn apply(&self, plan: &TwoWayPlan) -> Result<TwoWayReport> {
         let inner = &*self.parts.engine.inner;
-        let mut done: Vec<Done> = plan.rows.iter().map(|_| Done::default()).collect();
+        // What is not reached, as an error ends it all, is not done.
+        let mut done: Vec<Done> = plan.rows.iter().map(Done::to_do).collect();
         let fatal = self.write_remote(plan, &mut done).await.err();
         let ids: Vec<RecordId> = done.iter().filter_map(|done| done.remote.clone()).collect();
         let mut records = self.read_remote(&ids).await?;
@@ -110,12 +111,6 @@ impl TwoWay {
         for action in [Action::Create, Action::Update] {
             let rows: Vec<&PlanRow> = plan.rows.iter().filter_map(|row| row.work.out.as_ref()).filter(|out| out.action == action).collect();
             for rows in rows.chunks(inner.batch_size) {
-                for row in rows {
-                    if let Some(done) = places.get(row.local.as_str()).and_then(|at| done.get_mut(*at)) {
-                        done.out = Some(false);
-                        done.failed = Some("the CRM was not written".to_owned());
-                    }
-                }
                 let mut rows = rows.to_vec();
                 if action == Action::Update && plan.guard == WriteGuard::ReadAgain {
                     self.leave_moved(plan, &places, &mut rows, done).await?;
@@ -152,9 +147,10 @@ impl TwoWay {
             for (at, outcome) in places.iter().zip(outcomes) {
                 let Some(done) = done.get_mut(*at) else { continue };
                 done.out = Some(outcome.is_ok());
-                if let Err(error) = outcome {
-                    (done.status, done.failed) = (Some(error.kind()), Some(chain(&error)));
-                }
+                (done.status, done.failed) = match outcome {
+                    Ok(_) => (None, None),
+                    Err(error) => (Some(error.kind()), Some(chain(&error))),
+                };
             }
         }
         Ok(())

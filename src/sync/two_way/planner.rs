@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
 use crate::mapping::Mode;
-use crate::model::{Record, RecordId, Successor, same};
+use crate::model::{Record, RecordId, Successor, Value, same};
 use crate::observe::Event;
 use crate::store::gone::{self, End};
 use crate::store::own::{self, Marks};
@@ -135,16 +135,14 @@ impl TwoWay {
         let tombs = gone::get_many(self.store(), salt, (connection, entity), &ends).await?;
         for ((((pair, stored), marks), lane), tomb) in pairs.iter_mut().zip(bases).zip(marks).zip(lanes).zip(tombs) {
             let confirmed = stored.as_ref().filter(|base| !base.mapping.is_empty() && !base.source_hash.is_empty());
-            let version = confirmed.and_then(|base| base.version.as_ref());
             // What a person decided is looked at in any case.
             let tended = pair.row.work.notes.iter().any(|noted| noted.note.cause == TENDED);
             pair.known = marks.is_empty()
                 && !tended
                 && confirmed.is_some()
                 && pair.row.work.notes.iter().filter(|noted| noted.side == Side::Remote).all(|noted| {
-                    let read_back = noted.note.version.is_some() && noted.note.version.as_ref() == version;
                     let ended = noted.note.deleted || noted.note.successor.is_some();
-                    !ended && (read_back || confirmed.is_some_and(|base| self.is_echo(&noted.note, base)))
+                    !ended && confirmed.is_some_and(|base| self.is_echo(&noted.note, base))
                 });
             pair.row.work.stored = stored;
             pair.row.work.lane = lane;
@@ -239,13 +237,13 @@ impl TwoWay {
         found
     }
 
-    /// Whether a change that the CRM says is ours speaks of nothing but what was read back. One that holds somebody else's value
-    /// too is no echo.
+    /// Whether a change speaks of nothing but what was read back: of that version, or made by us as the CRM says. Neither is taken
+    /// alone: versions are times in many CRMs, and two writes within one of their ticks have the same; and another program may
+    /// write with our mark.
     fn is_echo(&self, note: &pending::Note, base: &base::Base) -> bool {
-        note.own.as_ref().is_some_and(|said| {
-            let mut mapped = said.iter().filter(|(name, _)| self.way(name).is_some());
-            !said.is_empty() && mapped.all(|(name, value)| base.fields.get(name).is_some_and(|known| same(known, value, &self.kind(name))))
-        })
+        let ours = note.own || (note.version.is_some() && note.version == base.version);
+        let known = |name: &str, value: &Value| same(base.fields.get(name).unwrap_or(&Value::Null), value, &self.kind(name));
+        ours && note.said.as_ref().is_some_and(|said| said.iter().all(|(name, value)| known(name, value)))
     }
 
     pub(super) fn write_guard(&self) -> WriteGuard {

@@ -39,6 +39,14 @@ pub(super) struct Done {
     pub(super) status: Option<ErrorKind>,
 }
 
+impl Done {
+    /// Nothing is written yet.
+    pub(super) fn to_do(row: &TwoWayRow) -> Self {
+        let out = row.work.out.is_some() || row.step == Step::DeleteRemote;
+        Self { out: out.then_some(false), failed: out.then(|| "the CRM was not written".to_owned()), ..Self::default() }
+    }
+}
+
 impl TwoWay {
     /// One commit for some rows. Notes that were made anew meanwhile stay.
     pub(super) async fn remember(&self, salt: &Salt, rows: &[(&TwoWayRow, &Done)]) -> Result<()> {
