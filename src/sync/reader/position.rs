@@ -99,7 +99,7 @@ impl Position {
         let due = |every: SignedDuration| self.deletes_at.is_none_or(|last| now < last || now.duration_since(last) >= every);
         let deletes = hole || deletes_every.is_some_and(due);
         let since = if deletes { self.watermark.min(self.deletes_from.or(self.watermark)) } else { self.watermark };
-        Round { begun: now, since: since.or(start), deletes, place: Place::Start }
+        Round { begun: now, since: since.max(start), deletes, place: Place::Start }
     }
 
     /// Drops what was told already, and remembers the rest as told.

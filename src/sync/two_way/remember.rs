@@ -285,6 +285,12 @@ impl TwoWay {
             let (inward, value) = match &field.flow {
                 Flow::Out(value) if done.out == Some(true) => (false, value),
                 Flow::In(value) if done.into == Some(true) => (true, value),
+                // A person's or a closure's value of its own: the conflict is over.
+                Flow::Both(_) if done.out == Some(true) && done.into == Some(true) => {
+                    lane.answers.remove(&field.field);
+                    lane.conflicts.remove(&field.field);
+                    continue;
+                }
                 Flow::Review => {
                     lane.conflicts.entry(field.field.clone()).or_insert(now);
                     continue;
