@@ -55,6 +55,8 @@ pub(super) struct Plan {
     by_first: Vec<u64>,
     /// Records that stood in a block too large to be compared whole.
     pub(super) cut: u64,
+    /// All bits for a pass that is in use, none for one that was dropped.
+    used: Vec<u32>,
 }
 
 impl Plan {
@@ -109,7 +111,16 @@ impl Plan {
             }
         }
         let (by_last, by_first) = orders(records);
-        Self { cells, width, passes, by_last, by_first, cut }
+        let used = vec![u32::MAX; passes.len()];
+        Self { cells, width, passes, by_last, by_first, cut, used }
+    }
+
+    /// Leaves a piece out from now on: its pairs come with later passes whose key they share, or not at all.
+    pub(super) fn drop_pass(&mut self, piece: usize) {
+        if let (Some(used), Some(pass)) = (self.used.get_mut(piece), self.passes.get_mut(piece)) {
+            *used = 0;
+            *pass = Pass::default();
+        }
     }
 
     /// Pieces that can be worked on apart.
@@ -128,17 +139,25 @@ impl Plan {
         self.cells.get(at / CHUNK).and_then(|cells| cells.get(start..start + self.width)).unwrap_or(&[])
     }
 
+    /// The cells of a record, without those of dropped passes.
+    fn in_use<'a>(&self, record: u32, own: &'a mut [u32; PASSES]) -> &'a [u32] {
+        for ((slot, cell), used) in own.iter_mut().zip(self.row(record)).zip(&self.used) {
+            *slot = cell & used;
+        }
+        own.get(..self.width).unwrap_or(&[])
+    }
+
     fn touch(&self, records: &[u32]) -> u32 {
         records.iter().fold(0_u32, |sum, record| self.row(*record).iter().step_by(16).fold(sum, |sum, cell| sum ^ *cell))
     }
 
-    /// The pairs of one piece that are `wanted`, the smaller number first. A pair that shares keys of several passes comes with the
+    /// The pairs of one piece whose leading record is `wanted`, the smaller number first. A pair that shares keys of several passes comes with the
     /// first of them, only neighbours in large blocks may come again. `ahead` is told of records that will come soon.
     pub(super) fn visit(
         &self,
         piece: usize,
         records: &Records,
-        (wanted, ahead): (impl Fn(u32, u32) -> bool, impl Fn(&[u32]) -> u32),
+        (wanted, ahead): (impl Fn(u32) -> bool, impl Fn(&[u32]) -> u32),
         mut visit: impl FnMut(u32, u32),
     ) {
         let Some(pass) = self.passes.get(piece) else { return };
@@ -147,8 +166,9 @@ impl Plan {
             let same = x.iter().zip(self.row(b)).take(piece);
             same.fold(0_u32, |met, (x, y)| met | u32::from((x == y) & (*x != 0))) != 0
         };
+        let mut own = [0_u32; PASSES];
         let mut give = |a: u32, x: &[u32], b: u32| {
-            if a != b && wanted(a.min(b), a.max(b)) && !met(x, b) {
+            if a != b && !met(x, b) {
                 visit(a.min(b), a.max(b));
             }
         };
@@ -162,8 +182,8 @@ impl Plan {
             }
             start += block.len();
             if block.len() <= pass.most {
-                for (at, a) in block.iter().enumerate() {
-                    let x = self.row(*a);
+                for (at, a) in block.iter().enumerate().filter(|(_, a)| wanted(**a)) {
+                    let x = self.in_use(*a, &mut own);
                     for b in block.iter().skip(at + 1) {
                         give(*a, x, *b);
                     }
@@ -172,7 +192,8 @@ impl Plan {
             }
             let place = |at: &u32| {
                 let row = records.row(*at);
-                u64::from(row.one(Kind::Birth)) << 32 | u64::from(row.one(Kind::Postal))
+                let postal = records.of(&row, Kind::Postal).bytes().take(4).fold(0, |sum, byte| sum << 8 | u64::from(byte));
+                u64::from(records.of(&row, Kind::Birth).parse::<u32>().unwrap_or(0)) << 32 | postal
             };
             let named = |order: &[u64], at: &u32| order.get(*at as usize).copied().unwrap_or(0);
             for order in 0..pass.orders {
@@ -185,9 +206,11 @@ impl Plan {
                     };
                     (rank, *at)
                 }));
-                sorted.sort_unstable();
-                for (at, (_, a)) in sorted.iter().enumerate() {
-                    let x = self.row(*a);
+                // Those of one rank by what they hold, not by when they came: their keys tell.
+                let rest = |x: u32, y: u32| self.row(x).cmp(self.row(y)).then(x.cmp(&y));
+                sorted.sort_unstable_by(|(rank, x), (other, y)| rank.cmp(other).then_with(|| rest(*x, *y)));
+                for (at, (_, a)) in sorted.iter().enumerate().filter(|(_, (_, a))| wanted(*a)) {
+                    let x = self.in_use(*a, &mut own);
                     for (_, b) in sorted.iter().skip(at + 1).take(pass.window) {
                         give(*a, x, *b);
                     }
@@ -302,7 +325,7 @@ mod tests {
         let plan = Plan::new(&records, 120, &InPlace);
         let mut seen: BTreeMap<(u32, u32), u32> = BTreeMap::new();
         for piece in 0..plan.pieces() {
-            plan.visit(piece, &records, (|_, _| true, |_| 0), |a, b| *seen.entry((a, b)).or_insert(0) += 1);
+            plan.visit(piece, &records, (|_| true, |_| 0), |a, b| *seen.entry((a, b)).or_insert(0) += 1);
         }
         assert_eq!(seen.len(), 60 * 59 / 2);
         assert!(seen.iter().all(|((a, b), times)| a < b && *times == 1));
@@ -313,7 +336,7 @@ mod tests {
         }
         let plan = Plan::new(&records, 120, &InPlace);
         let mut pairs = 0_u64;
-        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, (|_, _| true, |_| 0), |_, _| pairs += 1));
+        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, (|_| true, |_| 0), |_, _| pairs += 1));
         assert!(plan.cut > 0 && pairs < 20_000 * 36 * PASSES as u64, "{pairs}");
     }
 }
