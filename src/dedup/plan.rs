@@ -55,8 +55,6 @@ pub(super) struct Plan {
     by_first: Vec<u64>,
     /// Records that stood in a block too large to be compared whole.
     pub(super) cut: u64,
-    /// All bits for a pass that is in use, none for one that was dropped.
-    used: Vec<u32>,
 }
 
 impl Plan {
@@ -111,16 +109,22 @@ impl Plan {
             }
         }
         let (by_last, by_first) = orders(records);
-        let used = vec![u32::MAX; passes.len()];
-        Self { cells, width, passes, by_last, by_first, cut, used }
+        Self { cells, width, passes, by_last, by_first, cut }
     }
 
-    /// Leaves a piece out from now on: its pairs come with later passes whose key they share, or not at all.
-    pub(super) fn drop_pass(&mut self, piece: usize) {
-        if let (Some(used), Some(pass)) = (self.used.get_mut(piece), self.passes.get_mut(piece)) {
-            *used = 0;
-            *pass = Pass::default();
+    /// Without some pieces: their pairs come with later passes whose key they share, or not at all.
+    pub(super) fn drop_passes(&mut self, pieces: &[usize]) {
+        let kept: Vec<usize> = (0..self.passes.len()).filter(|piece| !pieces.contains(piece)).collect();
+        if pieces.is_empty() || kept.is_empty() {
+            return;
         }
+        for cells in &mut self.cells {
+            let rows = cells.chunks_exact(self.width).flat_map(|row| kept.iter().map(|piece| row.get(*piece).copied().unwrap_or(0)));
+            *cells = rows.collect();
+        }
+        let passes = std::mem::take(&mut self.passes).into_iter().enumerate();
+        self.passes = passes.filter(|(piece, _)| kept.contains(piece)).map(|(_, pass)| pass).collect();
+        self.width = kept.len();
     }
 
     /// Pieces that can be worked on apart.
@@ -137,14 +141,6 @@ impl Plan {
         let at = record as usize;
         let start = at % CHUNK * self.width;
         self.cells.get(at / CHUNK).and_then(|cells| cells.get(start..start + self.width)).unwrap_or(&[])
-    }
-
-    /// The cells of a record, without those of dropped passes.
-    fn in_use<'a>(&self, record: u32, own: &'a mut [u32; PASSES]) -> &'a [u32] {
-        for ((slot, cell), used) in own.iter_mut().zip(self.row(record)).zip(&self.used) {
-            *slot = cell & used;
-        }
-        own.get(..self.width).unwrap_or(&[])
     }
 
     fn touch(&self, records: &[u32]) -> u32 {
@@ -166,7 +162,6 @@ impl Plan {
             let same = x.iter().zip(self.row(b)).take(piece);
             same.fold(0_u32, |met, (x, y)| met | u32::from((x == y) & (*x != 0))) != 0
         };
-        let mut own = [0_u32; PASSES];
         let mut give = |a: u32, x: &[u32], b: u32| {
             if a != b && !met(x, b) {
                 visit(a.min(b), a.max(b));
@@ -183,7 +178,7 @@ impl Plan {
             start += block.len();
             if block.len() <= pass.most {
                 for (at, a) in block.iter().enumerate().filter(|(_, a)| wanted(**a)) {
-                    let x = self.in_use(*a, &mut own);
+                    let x = self.row(*a);
                     for b in block.iter().skip(at + 1) {
                         give(*a, x, *b);
                     }
@@ -210,7 +205,7 @@ impl Plan {
                 let rest = |x: u32, y: u32| self.row(x).cmp(self.row(y)).then(x.cmp(&y));
                 sorted.sort_unstable_by(|(rank, x), (other, y)| rank.cmp(other).then_with(|| rest(*x, *y)));
                 for (at, (_, a)) in sorted.iter().enumerate().filter(|(_, (_, a))| wanted(*a)) {
-                    let x = self.in_use(*a, &mut own);
+                    let x = self.row(*a);
                     for (_, b) in sorted.iter().skip(at + 1).take(pass.window) {
                         give(*a, x, *b);
                     }
@@ -334,9 +329,15 @@ mod tests {
         for _ in 0..20_000 {
             records.push(&Prepared::new(&[(Role::Full, "Ann Keller"), (Role::City, "Ulm")]));
         }
-        let plan = Plan::new(&records, 120, &InPlace);
+        let mut plan = Plan::new(&records, 120, &InPlace);
         let mut pairs = 0_u64;
         (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, (|_| true, |_| 0), |_, _| pairs += 1));
         assert!(plan.cut > 0 && pairs < 20_000 * 36 * PASSES as u64, "{pairs}");
+
+        let pieces = plan.pieces();
+        plan.drop_passes(&[]);
+        assert_eq!(plan.pieces(), pieces);
+        plan.drop_passes(&[0, 2]);
+        assert_eq!((plan.pieces(), plan.row(7).len()), (pieces - 2, pieces - 2));
     }
 }
