@@ -72,6 +72,14 @@ fn the_answer_is_the_same_every_time_and_in_any_order() {
     let deduper = Deduper::new(DedupConfig::default()).unwrap();
     let (_, mut records) = leads(&deduper);
     records.truncate(1_500);
+    same_in_any_order(&deduper, records.clone());
+    // With nearly every block too large to be compared whole.
+    let mut crowded = DedupConfig::default();
+    crowded.max_block = 3;
+    same_in_any_order(&Deduper::new(crowded).unwrap(), records);
+}
+
+fn same_in_any_order(deduper: &Deduper, mut records: Vec<Prepared>) {
     let found = deduper.find_all(&records, &mut |_| {});
     assert!(!found.groups.is_empty());
     assert_eq!(deduper.find_all(&records, &mut |_| {}), found);

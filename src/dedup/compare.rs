@@ -220,7 +220,10 @@ impl<'a> Comparison<'a> {
             let made = if hoping {
                 self.weigh(Level::EmailName, 0.0) > self.weigh(Level::EmailUser, rarity)
             } else {
-                !self.company && fits(user, records, self.b) && fits(user, records, self.a)
+                let (a, b) = (fits(user, records, self.a), fits(user, records, self.b));
+                // A name with a typing error is made of the same name, one that is missing is not known.
+                let named = |row: &Row| row.one(Kind::Last) != 0;
+                !self.company && (a && b || (a || b) && named(self.a) && named(self.b))
             };
             return if made { Level::EmailName } else { Level::EmailUser };
         }
@@ -441,7 +444,8 @@ fn name_level(records: &Records, glances: Option<&Glances>, a: &Row, b: &Row, me
     }
     let mut relate = |x: u32, y: u32| {
         let strange = x == 0 || y == 0 || x != y && glances.is_some_and(|glances| glances.are_strange_names(x, y));
-        if strange { Relation::default() } else { memo.relate(records, x, y) }
+        let listed = glances.is_none_or(|glances| glances.may_be_nicknames(x, y));
+        if strange { Relation::default() } else { memo.relate(records, x, y, listed) }
     };
     if la == 0 || lb == 0 {
         // A name that stands alone may be either of the two.
@@ -573,7 +577,11 @@ fn fits(user: &str, records: &Records, row: &Row) -> bool {
     let letters = user.bytes().filter(u8::is_ascii_alphabetic).count();
     let within = |name: &str| name.len() >= 3 && contains_letters(user, name);
     let given = records.text(Kind::First, first, 2);
-    within(records.text(Kind::Last, last, 0)) || within(records.text(Kind::Last, last, 1)) || (letters <= given.len() + 2 && within(given))
+    let part = || records.text(Kind::Last, last, 3).split(' ').any(|part| part.len() >= 4 && within(part));
+    within(records.text(Kind::Last, last, 0))
+        || within(records.text(Kind::Last, last, 1))
+        || part()
+        || (letters <= given.len() + 2 && within(given))
 }
 
 /// Whether `name` stands in the letters of `user`, dots and digits between them left out.

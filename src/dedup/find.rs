@@ -168,6 +168,37 @@ impl Deduper {
         pairs.iter().map(|(a, b)| (*a.min(b), *a.max(b))).map(|(a, b)| Likely { a, b, score: score(a, b) }).collect()
     }
 
+    /// As [`Deduper::score_pairs`], but only the pairs at or above the review line are returned: a pair is left as soon as no
+    /// agreement of the rest can lift it there, which takes a fraction of the time.
+    ///
+    /// ```
+    /// use crm_sync::dedup::{DedupConfig, Deduper, Prepared, Records, Role};
+    ///
+    /// let mut records = Records::new();
+    /// for mail in ["ann.keller@firm.com", "Ann.Keller@firm.com", "bob@other.org"] {
+    ///     records.push(&Prepared::new(&[(Role::Full, "Ann Keller"), (Role::Email, mail)]));
+    /// }
+    /// let likely = Deduper::new(DedupConfig::default())?.likely_pairs(&records, &[(0, 1), (0, 2), (1, 2)]);
+    /// assert_eq!(likely.iter().map(|pair| (pair.a, pair.b)).collect::<Vec<_>>(), [(0, 1)]);
+    /// # Ok::<(), crm_sync::error::Error>(())
+    /// ```
+    pub fn likely_pairs(&self, records: &Records, pairs: &[(u32, u32)]) -> Vec<Likely> {
+        let rarities = Rarities::count(records, &InPlace);
+        let size = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let start = if self.config.scoring == Scoring::Evidence { prior(size) } else { 0.0 };
+        let floor = logit(self.config.review) - start;
+        let (rows, mut memo) = (records.rows(), Memo::roomy());
+        let mut score = |(a, b): (u32, u32)| {
+            let (x, y) = (rows.get(a as usize)?, rows.get(b as usize)?);
+            if x.is_blank() || y.is_blank() {
+                return None;
+            }
+            let bits = self.bits(records, &rarities, (x, y), floor, &mut memo)?;
+            Some(Likely { a, b, score: probability(bits + start) })
+        };
+        pairs.iter().filter_map(|(a, b)| score((*a.min(b), *a.max(b)))).collect()
+    }
+
     /// Finds the duplicates in a set of compact records on the hands that `workers` lends ([`InPlace`](super::InPlace) for none).
     ///
     /// Beside the records this takes about 400 bytes a record. The answer is the same whatever order the pieces of work run in.
@@ -226,7 +257,7 @@ impl Deduper {
                     edges.push(Edge { bits, a, b });
                 }
             };
-            plan.visit(piece, records, (|_, _| true, ahead), visit);
+            plan.visit(piece, records, (|_| true, ahead), visit);
             (edges, candidates)
         });
         let cut = plan.cut;

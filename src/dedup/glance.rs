@@ -160,6 +160,12 @@ impl Glances {
             || p.listed && q.listed)
     }
 
+    /// Whether both names are in the list of nicknames.
+    pub(super) fn may_be_nicknames(&self, x: u32, y: u32) -> bool {
+        let listed = |name: u32| self.names.get(name as usize).is_none_or(|name| name.listed);
+        listed(x) && listed(y)
+    }
+
     /// Reads a little of all that a comparison of this record will want, so that the waits for memory overlap. The number means nothing.
     pub(super) fn touch(&self, row: &Row) -> u32 {
         let name = |kind: Kind| self.names.get(row.one(kind) as usize).map_or(0, |name| name.head);

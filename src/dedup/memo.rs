@@ -81,7 +81,7 @@ impl Relation {
         self.has(Self::PART)
     }
 
-    fn find(records: &Records, x: u32, y: u32) -> Self {
+    fn find(records: &Records, x: u32, y: u32, listed: bool) -> Self {
         let ([text_x, key_x, head_x, parts_x], [text_y, key_y, head_y, parts_y]) =
             (records.value(Kind::First, x), records.value(Kind::First, y));
         let (p, q) = (records.word(text_x), records.word(text_y));
@@ -92,11 +92,12 @@ impl Relation {
         let (given, other) = (records.word(head_x), records.word(head_y));
         let (given, other) = (if given.is_empty() { p } else { given }, if other.is_empty() { q } else { other });
         set(Self::HEAD, head_x != 0 && head_x == head_y && given.len() >= 3);
-        set(Self::NICKNAME, text_x != text_y && are_nicknames(given, other));
+        set(Self::NICKNAME, listed && text_x != text_y && are_nicknames(given, other));
         set(Self::INITIAL, p.len() == 1 && q.starts_with(p) || q.len() == 1 && p.starts_with(q));
         let (parts, others) = (records.word(parts_x), records.word(parts_y));
-        let shared = || parts.split(' ').any(|part| !part.is_empty() && others.split(' ').any(|other| other == part));
-        set(Self::PART, (parts.contains(' ') || others.contains(' ')) && shared());
+        // All parts of the shorter: of two double surnames with one part in common each names another family too.
+        let within = |few: &str, many: &str| !few.is_empty() && few.split(' ').all(|part| many.split(' ').any(|other| other == part));
+        set(Self::PART, (parts.contains(' ') || others.contains(' ')) && (within(parts, others) || within(others, parts)));
         if may_be_alike(p, q) {
             set(Self::ONE_EDIT, within_one_edit(p, q));
             let likeness = alike(p, q);
@@ -140,16 +141,17 @@ impl Memo {
         Self { names: vec![(u64::MAX, Relation::default()); SLOTS], levels: vec![(u64::MAX, Level::OtherElse); SLOTS] }
     }
 
-    pub(super) fn relate(&mut self, records: &Records, x: u32, y: u32) -> Relation {
+    /// `listed` is false when one of the two is surely in no list of nicknames.
+    pub(super) fn relate(&mut self, records: &Records, x: u32, y: u32, listed: bool) -> Relation {
         let (x, y) = (x.min(y), x.max(y));
         let key = u64::from(x) << 32 | u64::from(y);
         match self.names.get_mut(place(key)) {
             Some((known, relation)) if *known == key => *relation,
             Some(slot) => {
-                *slot = (key, Relation::find(records, x, y));
+                *slot = (key, Relation::find(records, x, y, listed));
                 slot.1
             }
-            None => Relation::find(records, x, y),
+            None => Relation::find(records, x, y, listed),
         }
     }
 

@@ -112,7 +112,13 @@ pub fn country(text: &str) -> Option<String> {
     Some(code.unwrap_or_else(|| name.to_uppercase()))
 }
 
-/// A postal code without spaces and signs, lower case: `SW1A 1AA` is `sw1a1aa`.
+/// A postal code without spaces and signs, lower case.
+///
+/// | written | code |
+/// |---|---|
+/// | `SW1A 1AA`, `sw1a-1aa` | `sw1a1aa` |
+/// | `D-89073` | `d89073` |
+/// | `-`, blank | none |
 pub fn postal_code(text: &str) -> Option<String> {
     let code = squash(&fold(text));
     (!code.is_empty()).then_some(code)
@@ -158,7 +164,13 @@ pub fn street(text: &str) -> (String, String) {
     (name.join(" ").trim().to_owned(), number)
 }
 
-/// A date as eight digits, year first: `1970-12-31`, `1970/12/31` and `31.12.1970` are `19701231`.
+/// A date as eight digits, year first.
+///
+/// | written | date |
+/// |---|---|
+/// | `1970-12-31`, `1970/12/31`, `31.12.1970`, `31/12/1970`, `1970-12-31T00:00:00Z` | `19701231` |
+/// | `12/11/1970` (the month first, unless it cannot be one) | `19701211` |
+/// | `1705-81-01` (no such date: kept, a typing error of a real one) | `17058101` |
 ///
 /// Days before months are read only with dots (`31.12.1970`) or when the first number cannot be a month; what is not a
 /// full date keeps its digits, `None` when there are none. Impossible dates are kept: they are typing errors of real ones.

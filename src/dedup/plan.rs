@@ -112,6 +112,21 @@ impl Plan {
         Self { cells, width, passes, by_last, by_first, cut }
     }
 
+    /// Without some pieces: their pairs come with later passes whose key they share, or not at all.
+    pub(super) fn drop_passes(&mut self, pieces: &[usize]) {
+        let kept: Vec<usize> = (0..self.passes.len()).filter(|piece| !pieces.contains(piece)).collect();
+        if pieces.is_empty() || kept.is_empty() {
+            return;
+        }
+        for cells in &mut self.cells {
+            let rows = cells.chunks_exact(self.width).flat_map(|row| kept.iter().map(|piece| row.get(*piece).copied().unwrap_or(0)));
+            *cells = rows.collect();
+        }
+        let passes = std::mem::take(&mut self.passes).into_iter().enumerate();
+        self.passes = passes.filter(|(piece, _)| kept.contains(piece)).map(|(_, pass)| pass).collect();
+        self.width = kept.len();
+    }
+
     /// Pieces that can be worked on apart.
     pub(super) fn pieces(&self) -> usize {
         self.passes.len()
@@ -132,13 +147,13 @@ impl Plan {
         records.iter().fold(0_u32, |sum, record| self.row(*record).iter().step_by(16).fold(sum, |sum, cell| sum ^ *cell))
     }
 
-    /// The pairs of one piece that are `wanted`, the smaller number first. A pair that shares keys of several passes comes with the
+    /// The pairs of one piece whose leading record is `wanted`, the smaller number first. A pair that shares keys of several passes comes with the
     /// first of them, only neighbours in large blocks may come again. `ahead` is told of records that will come soon.
     pub(super) fn visit(
         &self,
         piece: usize,
         records: &Records,
-        (wanted, ahead): (impl Fn(u32, u32) -> bool, impl Fn(&[u32]) -> u32),
+        (wanted, ahead): (impl Fn(u32) -> bool, impl Fn(&[u32]) -> u32),
         mut visit: impl FnMut(u32, u32),
     ) {
         let Some(pass) = self.passes.get(piece) else { return };
@@ -148,7 +163,7 @@ impl Plan {
             same.fold(0_u32, |met, (x, y)| met | u32::from((x == y) & (*x != 0))) != 0
         };
         let mut give = |a: u32, x: &[u32], b: u32| {
-            if a != b && wanted(a.min(b), a.max(b)) && !met(x, b) {
+            if a != b && !met(x, b) {
                 visit(a.min(b), a.max(b));
             }
         };
@@ -162,7 +177,7 @@ impl Plan {
             }
             start += block.len();
             if block.len() <= pass.most {
-                for (at, a) in block.iter().enumerate() {
+                for (at, a) in block.iter().enumerate().filter(|(_, a)| wanted(**a)) {
                     let x = self.row(*a);
                     for b in block.iter().skip(at + 1) {
                         give(*a, x, *b);
@@ -172,7 +187,8 @@ impl Plan {
             }
             let place = |at: &u32| {
                 let row = records.row(*at);
-                u64::from(row.one(Kind::Birth)) << 32 | u64::from(row.one(Kind::Postal))
+                let postal = records.of(&row, Kind::Postal).bytes().take(4).fold(0, |sum, byte| sum << 8 | u64::from(byte));
+                u64::from(records.of(&row, Kind::Birth).parse::<u32>().unwrap_or(0)) << 32 | postal
             };
             let named = |order: &[u64], at: &u32| order.get(*at as usize).copied().unwrap_or(0);
             for order in 0..pass.orders {
@@ -185,8 +201,10 @@ impl Plan {
                     };
                     (rank, *at)
                 }));
-                sorted.sort_unstable();
-                for (at, (_, a)) in sorted.iter().enumerate() {
+                // Those of one rank by what they hold, not by when they came: their keys tell.
+                let rest = |x: u32, y: u32| self.row(x).cmp(self.row(y)).then(x.cmp(&y));
+                sorted.sort_unstable_by(|(rank, x), (other, y)| rank.cmp(other).then_with(|| rest(*x, *y)));
+                for (at, (_, a)) in sorted.iter().enumerate().filter(|(_, (_, a))| wanted(*a)) {
                     let x = self.row(*a);
                     for (_, b) in sorted.iter().skip(at + 1).take(pass.window) {
                         give(*a, x, *b);
@@ -302,7 +320,7 @@ mod tests {
         let plan = Plan::new(&records, 120, &InPlace);
         let mut seen: BTreeMap<(u32, u32), u32> = BTreeMap::new();
         for piece in 0..plan.pieces() {
-            plan.visit(piece, &records, (|_, _| true, |_| 0), |a, b| *seen.entry((a, b)).or_insert(0) += 1);
+            plan.visit(piece, &records, (|_| true, |_| 0), |a, b| *seen.entry((a, b)).or_insert(0) += 1);
         }
         assert_eq!(seen.len(), 60 * 59 / 2);
         assert!(seen.iter().all(|((a, b), times)| a < b && *times == 1));
@@ -311,9 +329,15 @@ mod tests {
         for _ in 0..20_000 {
             records.push(&Prepared::new(&[(Role::Full, "Ann Keller"), (Role::City, "Ulm")]));
         }
-        let plan = Plan::new(&records, 120, &InPlace);
+        let mut plan = Plan::new(&records, 120, &InPlace);
         let mut pairs = 0_u64;
-        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, (|_, _| true, |_| 0), |_, _| pairs += 1));
+        (0..plan.pieces()).for_each(|piece| plan.visit(piece, &records, (|_| true, |_| 0), |_, _| pairs += 1));
         assert!(plan.cut > 0 && pairs < 20_000 * 36 * PASSES as u64, "{pairs}");
+
+        let pieces = plan.pieces();
+        plan.drop_passes(&[]);
+        assert_eq!(plan.pieces(), pieces);
+        plan.drop_passes(&[0, 2]);
+        assert_eq!((plan.pieces(), plan.row(7).len()), (pieces - 2, pieces - 2));
     }
 }

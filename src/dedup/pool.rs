@@ -32,7 +32,7 @@ impl Slots {
     fn glimpse(&self, hash: u64) -> Option<u32> {
         let mask = self.slots.len().checked_sub(1)?;
         let tag = hash >> 32;
-        self.slots.get(tag as usize & mask).filter(|slot| **slot >> 32 == tag).map(|slot| *slot as u32 - 1)
+        self.slots.get(tag as usize & mask).filter(|slot| **slot != 0 && **slot >> 32 == tag).map(|slot| *slot as u32 - 1)
     }
 
     fn put(&mut self, hash: u64, place: u32) {
@@ -65,6 +65,13 @@ pub(super) struct Words {
     text: String,
     ends: Vec<u32>,
     slots: Slots,
+}
+
+/// Texts in their order, without a way to look them up.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    text: String,
+    ends: Vec<u32>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -114,24 +121,36 @@ impl Words {
         self.add_coded(word, spread(word))
     }
 
-    /// Adds all of another pool, in their order; their new numbers, by the old ones.
-    pub(super) fn add_all(&mut self, others: &Self) -> Vec<u32> {
-        let numbers: Vec<u32> = (0..others.ends.len() as u32).collect();
-        let mut out = Vec::with_capacity(numbers.len());
-        let mut known: Vec<(u32, u64, Option<u32>)> = Vec::with_capacity(TOGETHER);
-        for some in numbers.chunks(TOGETHER) {
+    /// The texts from number `mark` on.
+    pub(super) fn since(&self, mark: usize) -> Texts {
+        let start = mark.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let text = self.text.get(start as usize..).unwrap_or("").to_owned();
+        Texts { text, ends: self.ends.iter().skip(mark).map(|end| end - start).collect() }
+    }
+
+    /// Bytes of all texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Adds texts in their order; their numbers are put behind `numbers`.
+    pub(super) fn add_texts(&mut self, texts: &Texts, numbers: &mut Vec<u32>) {
+        numbers.reserve(texts.ends.len());
+        let mut known: Vec<(&str, u64, Option<u32>)> = Vec::with_capacity(TOGETHER);
+        let mut start = 0;
+        for ends in texts.ends.chunks(TOGETHER) {
             known.clear();
-            known.extend(
-                some.iter()
-                    .map(|number| (*number, spread(others.get(*number))))
-                    .map(|(number, code)| (number, code, self.slots.glimpse(code))),
-            );
+            for end in ends {
+                let word = texts.text.get(start as usize..*end as usize).unwrap_or("");
+                start = *end;
+                let code = spread(word);
+                known.push((word, code, self.slots.glimpse(code)));
+            }
             black_box(known.iter().fold(0_usize, |sum, (.., place)| sum ^ place.map_or(0, |place| self.get(place).len())));
-            for (number, code, _) in &known {
-                out.push(if *number == 0 { 0 } else { self.add_coded(others.get(*number), *code) });
+            for (word, code, _) in &known {
+                numbers.push(self.add_coded(word, *code));
             }
         }
-        out
     }
 
     fn add_coded(&mut self, word: &str, code: u64) -> u32 {
@@ -207,9 +226,9 @@ impl Values {
         self.add_coded(value, code(&value))
     }
 
-    /// Adds many in their order; their numbers.
-    pub(super) fn add_all(&mut self, values: &[Value]) -> Vec<u32> {
-        let mut out = Vec::with_capacity(values.len());
+    /// Adds many in their order; their numbers are put behind `numbers`.
+    pub(super) fn add_all(&mut self, values: &[Value], numbers: &mut Vec<u32>) {
+        numbers.reserve(values.len());
         let mut known: Vec<(Value, u64, Option<u32>)> = Vec::with_capacity(TOGETHER);
         for some in values.chunks(TOGETHER) {
             known.clear();
@@ -217,10 +236,9 @@ impl Values {
             let first = |place: u32| self.get(place).first().copied().unwrap_or(0);
             black_box(known.iter().fold(0_u32, |sum, (.., place)| sum ^ place.map_or(0, first)));
             for (value, hash, _) in &known {
-                out.push(if *value == [0; 4] { 0 } else { self.add_coded(*value, *hash) });
+                numbers.push(if *value == [0; 4] { 0 } else { self.add_coded(*value, *hash) });
             }
         }
-        out
     }
 
     fn add_coded(&mut self, value: Value, hash: u64) -> u32 {

@@ -37,7 +37,7 @@ pub struct Prepared {
 }
 
 /// Values of one role that are kept, at most. A record with more is a collection, not a contact.
-const MOST: usize = 8;
+pub(super) const MOST: usize = 8;
 
 impl Prepared {
     /// Normalises the values of one record. A role may come several times (two e-mail addresses); blanks and placeholders count as missing.

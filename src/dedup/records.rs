@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::pool::{Value, Values, Words};
+use super::company::Company;
+use super::email::Email;
+use super::pool::{Texts, Value, Values, Words};
 use super::prepared::Prepared;
+use crate::model::phone::Phone;
 
 /// What a column of a row holds. The order is the order of the columns.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -210,33 +213,58 @@ impl Records {
     /// ```
     pub fn append(&mut self, other: &Self) {
         let base = self.rows.len() as u32;
-        let words = self.words.add_all(&other.words);
-        let word = |number: u32| words.get(number as usize).copied().unwrap_or(0);
+        let mut words = vec![0];
+        self.add_words(&other.words.since(1), &mut words);
+        let mut moved: Vec<Vec<u32>> = vec![vec![0]; KINDS];
+        for (kind, slot) in Kind::ALL.into_iter().zip(moved.iter_mut()).filter(|(kind, _)| kind.table() == *kind as usize) {
+            let values: Vec<Value> = other.values(kind).map(|values| values.iter().skip(1).copied().collect()).unwrap_or_default();
+            self.add_values(kind, &values, &words, slot);
+        }
+        self.add_rows(&other.rows, &other.more, &moved);
+        self.apart.extend(other.apart.iter().map(|(a, b)| (a + base, b + base)));
+    }
+
+    pub(super) fn texts_since(&self, mark: usize) -> Texts {
+        self.words.since(mark)
+    }
+
+    /// The rows, which are then gone; what they name stays.
+    pub(super) fn take_rows(&mut self) -> (Vec<Row>, Vec<Vec<(Kind, u32)>>) {
+        (std::mem::take(&mut self.rows), std::mem::take(&mut self.more))
+    }
+
+    /// Adds texts; their numbers come after those in `moved`.
+    pub(super) fn add_words(&mut self, texts: &Texts, moved: &mut Vec<u32>) {
+        self.words.add_texts(texts, moved);
+    }
+
+    /// Adds values whose texts have the numbers in `words` here; their numbers come after those in `moved`.
+    pub(super) fn add_values(&mut self, kind: Kind, values: &[Value], words: &[u32], moved: &mut Vec<u32>) {
         while self.tables.len() < KINDS {
             self.tables.push(Values::default());
         }
-        let mut moved: Vec<Vec<u32>> = vec![Vec::new(); KINDS];
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.table() == *kind as usize) {
-            let texts = |[a, b, c, d]: Value| [word(a), word(b), word(c), if kind == Kind::Email { d } else { word(d) }];
-            let values: Vec<Value> = other.values(kind).map(|values| values.iter().copied().map(texts).collect()).unwrap_or_default();
-            if let (Some(table), Some(slot)) = (self.tables.get_mut(kind.table()), moved.get_mut(kind.table())) {
-                *slot = table.add_all(&values);
-            }
+        let word = |number: u32| words.get(number as usize).copied().unwrap_or(0);
+        let texts = |[a, b, c, d]: Value| [word(a), word(b), word(c), if kind == Kind::Email { d } else { word(d) }];
+        let values: Vec<Value> = values.iter().copied().map(texts).collect();
+        if let Some(table) = self.tables.get_mut(kind.table()) {
+            table.add_all(&values, moved);
         }
+    }
+
+    /// Adds rows whose values have the numbers in `moved` here, by table.
+    pub(super) fn add_rows(&mut self, rows: &[Row], others: &[Vec<(Kind, u32)>], moved: &[Vec<u32>]) {
         let value = |kind: Kind, number: u32| moved.get(kind.table()).and_then(|known| known.get(number as usize)).copied().unwrap_or(0);
-        self.rows.reserve(other.rows.len());
-        for from in &other.rows {
+        for from in rows {
             let mut row = *from;
-            for (kind, slot) in Kind::ALL.into_iter().zip(row.columns.iter_mut()) {
+            for (kind, slot) in Kind::ALL.into_iter().zip(row.columns.iter_mut()).filter(|(_, slot)| **slot != 0) {
                 *slot = value(kind, *slot);
             }
-            if let Some(more) = (from.more as usize).checked_sub(1).and_then(|at| other.more.get(at)) {
+            if let Some(more) = (from.more as usize).checked_sub(1).and_then(|at| others.get(at)) {
                 self.more.push(more.iter().map(|(kind, number)| (*kind, value(*kind, *number))).collect());
                 row.more = self.more.len() as u32;
             }
             self.rows.push(row);
         }
-        self.apart.extend(other.apart.iter().map(|(a, b)| (a + base, b + base)));
     }
 
     /// Adds a record of another set.
@@ -328,45 +356,70 @@ impl Records {
         self.tables.get_mut(kind.table()).map_or(0, |table| table.add(value))
     }
 
+    pub(super) fn add_email(&mut self, email: &Email) -> u32 {
+        let [canonical, user, domain] = [&email.canonical, &email.user, &email.domain].map(|text| self.words.add(text));
+        let flags = if email.is_role { ROLE_INBOX } else { 0 } | if email.is_free { FREE_MAIL } else { 0 };
+        self.intern(Kind::Email, [canonical, user, domain, flags])
+    }
+
+    pub(super) fn add_phone(&mut self, phone: &Phone) -> u32 {
+        let texts = [phone.national.as_str(), phone.country.as_deref().unwrap_or(""), phone.extension.as_deref().unwrap_or(""), ""];
+        self.add(Kind::Phone, texts)
+    }
+
+    pub(super) fn add_street(&mut self, name: &str, number: &str) -> u32 {
+        self.add(Kind::Street, [name, number, "", ""])
+    }
+
+    pub(super) fn add_domain(&mut self, domain: &str) -> u32 {
+        self.add(Kind::Domain, [domain, domain.split('.').next().unwrap_or(""), "", ""])
+    }
+
+    /// The first value of a kind that a record has.
+    pub(super) fn add_first_of(&mut self, record: &Prepared, kind: Kind) -> u32 {
+        let text = match kind {
+            Kind::First => return self.add(kind, [&record.first, &record.first_key, &record.first_head, ""]),
+            Kind::Last => return self.add(kind, [&record.last, &record.last_key, "", &record.last_parts.join(" ")]),
+            Kind::Email => return record.emails.first().map_or(0, |email| self.add_email(email)),
+            Kind::Phone => return record.phones.first().map_or(0, |phone| self.add_phone(phone)),
+            Kind::Company => {
+                let add = |company: &Company| self.add(kind, [&company.name, &company.stem, &company.acronym, &company.form]);
+                return record.company.as_ref().map_or(0, add);
+            }
+            Kind::Domain => return self.add_domain(&record.domain),
+            Kind::Street => return record.streets.first().map_or(0, |(name, number)| self.add_street(name, number)),
+            Kind::Title => &record.title,
+            Kind::Postal => &record.postal,
+            Kind::City => &record.city,
+            Kind::Region => &record.region,
+            Kind::Country => &record.country,
+            Kind::Birth => &record.birth,
+            Kind::Gender => &record.gender,
+            Kind::Identifier => record.identifiers.first().map_or("", String::as_str),
+            Kind::Other => record.others.first().map_or("", String::as_str),
+        };
+        self.add(kind, [text, "", "", ""])
+    }
+
     fn encode(&mut self, record: &Prepared, side: u8) -> Row {
-        let mut row = Row { side, generation: record.generation.unwrap_or(0), ..Row::default() };
-        if record.is_company() {
-            row.flags |= COMPANY;
-        }
-        if record.is_blank() {
-            row.flags |= BLANK;
-        }
-        let parts = record.last_parts.join(" ");
         let mut found: Vec<(Kind, u32)> = Vec::with_capacity(24);
-        found.push((Kind::First, self.add(Kind::First, [&record.first, &record.first_key, &record.first_head, ""])));
-        found.push((Kind::Last, self.add(Kind::Last, [&record.last, &record.last_key, "", &parts])));
+        for kind in [Kind::First, Kind::Last] {
+            found.push((kind, self.add_first_of(record, kind)));
+        }
         for email in &record.emails {
-            let [canonical, user, domain] = [&email.canonical, &email.user, &email.domain].map(|text| self.words.add(text));
-            let flags = if email.is_role { ROLE_INBOX } else { 0 } | if email.is_free { FREE_MAIL } else { 0 };
-            found.push((Kind::Email, self.intern(Kind::Email, [canonical, user, domain, flags])));
+            found.push((Kind::Email, self.add_email(email)));
         }
         for phone in &record.phones {
-            let texts = [phone.national.as_str(), phone.country.as_deref().unwrap_or(""), phone.extension.as_deref().unwrap_or(""), ""];
-            found.push((Kind::Phone, self.add(Kind::Phone, texts)));
+            found.push((Kind::Phone, self.add_phone(phone)));
         }
-        if let Some(company) = &record.company {
-            found.push((Kind::Company, self.add(Kind::Company, [&company.name, &company.stem, &company.acronym, &company.form])));
+        for kind in [Kind::Company, Kind::Domain] {
+            found.push((kind, self.add_first_of(record, kind)));
         }
-        let label = record.domain.split('.').next().unwrap_or("");
-        found.push((Kind::Domain, self.add(Kind::Domain, [&record.domain, label, "", ""])));
         for (name, number) in &record.streets {
-            found.push((Kind::Street, self.add(Kind::Street, [name, number, "", ""])));
+            found.push((Kind::Street, self.add_street(name, number)));
         }
-        for (kind, text) in [
-            (Kind::Title, &record.title),
-            (Kind::Postal, &record.postal),
-            (Kind::City, &record.city),
-            (Kind::Region, &record.region),
-            (Kind::Country, &record.country),
-            (Kind::Birth, &record.birth),
-            (Kind::Gender, &record.gender),
-        ] {
-            found.push((kind, self.add(kind, [text, "", "", ""])));
+        for kind in [Kind::Title, Kind::Postal, Kind::City, Kind::Region, Kind::Country, Kind::Birth, Kind::Gender] {
+            found.push((kind, self.add_first_of(record, kind)));
         }
         for text in &record.identifiers {
             found.push((Kind::Identifier, self.add(Kind::Identifier, [text, "", "", ""])));
@@ -374,13 +427,32 @@ impl Records {
         for text in &record.others {
             found.push((Kind::Other, self.add(Kind::Other, [text, "", "", ""])));
         }
+        self.row_of(&found, record.generation.unwrap_or(0), side)
+    }
+
+    /// Adds a record by the numbers of its values.
+    pub(super) fn push_found(&mut self, found: &[(Kind, u32)], generation: u8, side: u8) {
+        let row = self.row_of(found, generation, side);
+        self.rows.push(row);
+    }
+
+    fn row_of(&mut self, found: &[(Kind, u32)], generation: u8, side: u8) -> Row {
+        let mut row = Row { side, generation, ..Row::default() };
         let mut more = Vec::new();
         for (kind, value) in found {
-            match row.columns.get_mut(kind as usize) {
-                Some(slot) if *slot == 0 => *slot = value,
-                Some(_) if value != 0 => more.push((kind, value)),
+            match row.columns.get_mut(*kind as usize) {
+                Some(slot) if *slot == 0 => *slot = *value,
+                Some(_) if *value != 0 => more.push((*kind, *value)),
                 _ => {}
             }
+        }
+        if row.one(Kind::First) == 0 && row.one(Kind::Last) == 0 && row.one(Kind::Company) != 0 {
+            row.flags |= COMPANY;
+        }
+        // A country and a gender alone are nothing to compare.
+        let says = |(kind, value): (Kind, &u32)| *value != 0 && !matches!(kind, Kind::Country | Kind::Gender);
+        if generation == 0 && !Kind::ALL.into_iter().zip(&row.columns).any(says) {
+            row.flags |= BLANK;
         }
         if !more.is_empty() {
             self.more.push(more);

@@ -18,8 +18,10 @@ use crate::error::{Error, Result};
 
 /// Pairs that are learned from, at most; of more a fixed share is taken by a hash of the pair.
 const PAIRS: u64 = 400_000;
-/// Plans of more pairs than this are not counted exactly.
-const COUNTED: u64 = 24_000_000;
+/// Plans of more pairs than this are not counted exactly, and passes that bring next to nothing are left out of them.
+const COUNTED: u64 = 6_000_000;
+/// The share of the matches that the passes left out may bring together.
+const SPARED: f64 = 0.008;
 /// Random pairs that show how often strangers agree.
 const STRANGERS: u64 = 200_000;
 const ROUNDS: u32 = 12;
@@ -29,6 +31,10 @@ const FAITH: f64 = 60.0;
 const DOUBT: f64 = 1.0;
 /// A weight moves at most this far from the built-in one, in bits, and by this share of what the records suggest.
 const REACH: f64 = 2.0;
+/// Strangers who must show a level before its weight is held to what it tells them from the same.
+const SEEN: f64 = 40.0;
+/// Disagreements come together: one says this share of what it would say alone.
+const SHRUNK: f64 = 0.16;
 const PACE: f64 = 0.5;
 
 /// What was learned about one level.
@@ -72,6 +78,7 @@ struct Pattern {
     extras: [f32; 20],
     a: u32,
     b: u32,
+    piece: u8,
 }
 
 impl Pattern {
@@ -122,7 +129,7 @@ impl Deduper {
     pub fn train(&self, records: &Records, workers: &dyn Workers) -> Training {
         let rarities = Rarities::count(records, workers);
         let plan = Plan::new(records, self.config().max_block, workers);
-        self.train_on(records, &rarities, &plan, workers)
+        self.train_on(records, &rarities, &plan, workers).0
     }
 
     /// [`Deduper::train`] and [`Deduper::find`] in one, which takes less time than one after the other: the candidates are sought once.
@@ -144,13 +151,15 @@ impl Deduper {
 
     fn train_and_search(&self, records: &Records, workers: &dyn Workers, across: bool) -> Result<(Self, Duplicates)> {
         let rarities = Rarities::count(records, workers);
-        let plan = Plan::new(records, self.config().max_block, workers);
-        let trained = self.with_weights(self.train_on(records, &rarities, &plan, workers).weights)?;
+        let mut plan = Plan::new(records, self.config().max_block, workers);
+        let (training, idle) = self.train_on(records, &rarities, &plan, workers);
+        let trained = self.with_weights(training.weights)?;
+        plan.drop_passes(&idle);
         let found = trained.search(records, rarities, plan, workers, (across, records.apart()));
         Ok((trained, found))
     }
 
-    fn train_on(&self, records: &Records, rarities: &Rarities, plan: &Plan, workers: &dyn Workers) -> Training {
+    fn train_on(&self, records: &Records, rarities: &Rarities, plan: &Plan, workers: &dyn Workers) -> (Training, Vec<usize>) {
         workers.progress(0.2, 0.3);
         let total = if plan.pairs() > COUNTED {
             // Every other one or so is met in several passes.
@@ -158,7 +167,7 @@ impl Deduper {
         } else {
             let counts = collect(workers, plan.pieces(), &|piece| {
                 let mut count = 0_u64;
-                plan.visit(piece, records, (|_, _| true, |_| 0), |_, _| count += 1);
+                plan.visit(piece, records, (|_| true, |_| 0), |_, _| count += 1);
                 count
             });
             counts.iter().sum()
@@ -167,8 +176,12 @@ impl Deduper {
         let found = collect(workers, plan.pieces(), &|piece| {
             let mut memo = Memo::roomy();
             let mut patterns = Vec::new();
-            let wanted = |a: u32, b: u32| every == 1 || mix(u64::from(a) << 32 | u64::from(b)).is_multiple_of(every);
-            plan.visit(piece, records, (wanted, |_: &[u32]| 0), |a, b| patterns.extend(self.pattern(records, rarities, (a, b), &mut memo)));
+            // All pairs of some records, which spares looking at those of the others.
+            let wanted = |a: u32| every == 1 || mix(u64::from(a)).is_multiple_of(every);
+            plan.visit(piece, records, (wanted, |_: &[u32]| 0), |a, b| {
+                let pattern = self.pattern(records, rarities, (a, b), &mut memo);
+                patterns.extend(pattern.map(|pattern| Pattern { piece: piece as u8, ..pattern }));
+            });
             patterns
         });
         let mut patterns: Vec<Pattern> = found.into_iter().flatten().collect();
@@ -179,6 +192,7 @@ impl Deduper {
         let mut bits = Population::ALL.map(|population| self.bases(population));
         let mut rounds = 0;
         let mut training = Training::default();
+        let mut brought = vec![(0_u64, 0.0); plan.pieces()];
         while rounds < ROUNDS {
             rounds += 1;
             let total = |pattern: &Pattern| {
@@ -190,7 +204,12 @@ impl Deduper {
             // Of a sample only a share of the matches is seen: the odds are those of the whole.
             let odds = fit(&edges, prior(size), size, every as f64);
             let mut sums = [Tally::new(), Tally::new(), Tally::new()];
+            brought.fill((0, 0.0));
             for (pattern, edge) in patterns.iter().zip(&edges) {
+                if let Some((pairs, matches)) = brought.get_mut(usize::from(pattern.piece)) {
+                    *pairs += 1;
+                    *matches += probability(edge.bits + odds);
+                }
                 if let Some(tally) = sums.get_mut(pattern.population as usize) {
                     tally.add(pattern, probability(edge.bits + odds));
                 }
@@ -202,7 +221,8 @@ impl Deduper {
         }
         training.pairs = patterns.len() as u64;
         training.rounds = rounds;
-        training
+        let idle = if total > COUNTED / 2 { idle(&brought) } else { Vec::new() };
+        (training, idle)
     }
 
     /// Learns from pairs a person has judged, by the numbers of their records. Few labels change little; pairs that are not the same
@@ -259,7 +279,7 @@ impl Deduper {
         let measure = Measure { records, rarities, table: &self.table };
         let findings = measure.run(&x, &y, f32::NEG_INFINITY, memo)?;
         let population = measure.population(&x, &y);
-        let mut out = Pattern { levels: [0; 20], len: 0, population, extras: [0.0; 20], a, b };
+        let mut out = Pattern { levels: [0; 20], len: 0, population, extras: [0.0; 20], a, b, piece: 0 };
         for ((level, bits), (slot, extra)) in findings.iter().zip(out.levels.iter_mut().zip(out.extras.iter_mut())) {
             *slot = level as u8;
             *extra = bits - self.table.base(level, population);
@@ -314,7 +334,17 @@ impl Deduper {
                     let log = |share: f64| share.max(1e-4).log2();
                     let apart = if level.has_rarity() { 0.0 } else { log(found.different) - log(known.different) };
                     let moved = (log(found.same) - log(known.same) - apart) * PACE;
-                    f64::from(self.table.base(*level, population)) + moved.clamp(-REACH, REACH)
+                    let weight = f64::from(self.table.base(*level, population)) + moved.clamp(-REACH, REACH);
+                    let seen = others.weight.get(at).copied().unwrap_or(0.0);
+                    let extra = others.extra.get(at).copied().unwrap_or(0.0) / seen.max(1.0);
+                    let told = log(found.same) - log(found.different);
+                    // What strangers show as often as the same do is no evidence for them, however often the same show it. Of companies
+                    // too little is compared for that: what speaks for one is left.
+                    if seen < SEEN || population == Population::Company && told > 0.0 {
+                        weight
+                    } else {
+                        weight.min(if told > 0.0 { told } else { told * SHRUNK } - extra)
+                    }
                 };
                 most = most.max((weight - *slot).abs());
                 *slot = weight;
@@ -333,6 +363,28 @@ impl Deduper {
         }
         most
     }
+}
+
+/// The passes that bring the fewest matches per pair, as long as together they bring next to none.
+fn idle(brought: &[(u64, f64)]) -> Vec<usize> {
+    let all: f64 = brought.iter().map(|(_, matches)| matches).sum();
+    let mut order: Vec<(f64, usize)> = brought
+        .iter()
+        .enumerate()
+        .filter(|(_, (pairs, _))| *pairs > 0)
+        .map(|(piece, (pairs, matches))| (matches / *pairs as f64, piece))
+        .collect();
+    order.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)));
+    let mut lost = 0.0;
+    let mut out = Vec::new();
+    for (_, piece) in order {
+        lost += brought.get(piece).map_or(0.0, |(_, matches)| *matches);
+        if lost > all * SPARED {
+            break;
+        }
+        out.push(piece);
+    }
+    out
 }
 
 /// A fixed scramble of a number.
