@@ -25,6 +25,11 @@ impl Marker {
         self.ends.extend_from_slice(&at.to_ne_bytes());
     }
 
+    /// True before the first cell of a row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Forgets the cells of a row that is not written.
     pub(super) fn clear(&mut self) {
         self.text.clear();
