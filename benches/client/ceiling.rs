@@ -1,5 +1,9 @@
-//! What one would write by hand for just this: reqwest, and serde over typed structs. It checks nothing, retries nothing and knows
-//! no error but failure; the same bytes go over the wire.
+//! What one would write by hand for just this: reqwest, and serde over typed structs.
+//!
+//! It does all the work the job asks for and nothing more: every value of an answer is decoded into a typed struct, every status is
+//! looked at, what is written is serialised from typed structs (a file of a bulk job by the csv crate), and every result of a bulk
+//! job is read back. It has no mapping, no limit on time or pace, repeats nothing, and knows no error but failure. The same bytes go
+//! over the wire, but for what this crate leaves out (an empty address of a person).
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -353,14 +357,14 @@ impl Ceiling<'_> {
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Outcome<T> {
-        let body = self.client.get(self.url(path)).bearer_auth("T").send().await?.bytes().await?;
+        let body = self.client.get(self.url(path)).bearer_auth("T").send().await?.error_for_status()?.bytes().await?;
         Ok(serde_json::from_slice(&body).unwrap())
     }
 
     async fn post<B: Serialize, T: for<'de> Deserialize<'de>>(&self, path: &str, body: &B) -> Outcome<T> {
         let body = serde_json::to_vec(body).unwrap();
         let request = self.client.post(self.url(path)).bearer_auth("T").header("content-type", "application/json").body(body);
-        Ok(serde_json::from_slice(&request.send().await?.bytes().await?).unwrap())
+        Ok(serde_json::from_slice(&request.send().await?.error_for_status()?.bytes().await?).unwrap())
     }
 
     async fn read(&self) -> Outcome<u64> {
@@ -461,13 +465,13 @@ impl Ceiling<'_> {
             let file = file.into_inner().unwrap();
             let job = format!("{JOBS}/{}", info.id);
             let request = self.client.put(self.url(&format!("{job}/batches"))).bearer_auth("T").header("content-type", "text/csv");
-            request.body(file).send().await?.bytes().await?;
+            request.body(file).send().await?.error_for_status()?.bytes().await?;
             let body = serde_json::json!({"state": "UploadComplete"}).to_string();
-            self.client.patch(self.url(&job)).bearer_auth("T").body(body).send().await?.bytes().await?;
+            self.client.patch(self.url(&job)).bearer_auth("T").body(body).send().await?.error_for_status()?.bytes().await?;
             let info: Info = self.get(&job).await?;
             assert_eq!(info.state, "JobComplete");
             for kind in ["successfulResults", "failedResults", "unprocessedrecords"] {
-                let answer = self.client.get(self.url(&format!("{job}/{kind}"))).bearer_auth("T").send().await?;
+                let answer = self.client.get(self.url(&format!("{job}/{kind}"))).bearer_auth("T").send().await?.error_for_status()?;
                 count += results(answer).await?;
             }
         }

@@ -19,13 +19,14 @@
 //! dropped, or nobody asks again before the server gives up.
 
 use std::fmt::{self, Debug};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::lock::Mutex;
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::cache::{CachedToken, MemoryTokenCache, StoredToken, TokenCache};
@@ -40,33 +41,53 @@ const LOCK_POLL: Duration = Duration::from_millis(250);
 /// A token this close to its end is renewed before it is used.
 const EXPIRY_MARGIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
-/// A token as it is sent.
+/// A token as it is sent. Clones share it.
 #[derive(Clone)]
-pub struct AccessToken {
+pub struct AccessToken(Arc<Held>);
+
+struct Held {
     secret: SecretString,
     instance_url: Option<String>,
     generation: u64,
+    /// The secret as it stood in the first header, with what came before it there.
+    header: OnceLock<(&'static str, HeaderValue)>,
 }
 
 impl AccessToken {
     /// A token; `generation` grows with each renewal.
     pub fn new(secret: SecretString, instance_url: Option<String>, generation: u64) -> Self {
-        Self { secret, instance_url, generation }
+        Self(Arc::new(Held { secret, instance_url, generation, header: OnceLock::new() }))
     }
 
     /// What is sent.
     pub fn secret(&self) -> &SecretString {
-        &self.secret
+        &self.0.secret
+    }
+
+    /// The secret in a header, behind `scheme`; made once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if it holds characters that cannot stand there.
+    pub(crate) fn header(&self, scheme: &'static str) -> Result<HeaderValue> {
+        if let Some((_, value)) = self.0.header.get().filter(|(made_for, _)| *made_for == scheme) {
+            return Ok(value.clone());
+        }
+        let mut value = HeaderValue::try_from(format!("{scheme}{}", self.0.secret.expose_secret()))
+            .map_err(|_| Error::config("the access token holds characters that cannot stand in a header"))?;
+        value.set_sensitive(true);
+        // Another scheme may have been there first.
+        let _kept = self.0.header.set((scheme, value.clone()));
+        Ok(value)
     }
 
     /// Where the API answers, if the token names it.
     pub fn instance_url(&self) -> Option<&str> {
-        self.instance_url.as_deref()
+        self.0.instance_url.as_deref()
     }
 
     /// The count of renewals behind it.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.0.generation
     }
 
     fn of(cached: &CachedToken) -> Self {
@@ -78,8 +99,8 @@ impl AccessToken {
 impl Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
-            .field("instance_url", &self.instance_url)
-            .field("generation", &self.generation)
+            .field("instance_url", &self.0.instance_url)
+            .field("generation", &self.0.generation)
             .finish_non_exhaustive()
     }
 }
@@ -414,7 +435,7 @@ impl TokenSource for Renewable {
     }
 
     async fn refresh(&self, stale: &AccessToken) -> Result<AccessToken> {
-        self.newer_than(Some(stale.generation)).await
+        self.newer_than(Some(stale.generation())).await
     }
 }
 

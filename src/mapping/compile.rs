@@ -46,7 +46,7 @@ impl Mapping {
         let inbound_shape = Shape::new(inbound);
         let shape = Shape::new(targets.iter().map(|target| target.name.as_str()));
         let mut layout = Layout::default();
-        mark_moves(&mut plans);
+        mark_moves(&mut plans, &targets);
         for plan in &mut plans {
             plan.prepare(&mut layout);
         }
@@ -132,6 +132,7 @@ impl<'a> Compiler<'a> {
             on_error: field.on_error,
             ready: Ready::default(),
             moves: false,
+            straight: None,
         };
         if let Some(zone) = &field.zone
             && parse_zone(zone).is_none()

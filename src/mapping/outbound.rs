@@ -14,7 +14,7 @@ use crate::mapping::field::{Blank, Direction, OnError, OnNull, SplitAt};
 use crate::mapping::formula::{Env, FormulaError, Input, Val};
 use crate::mapping::path::{Path, Source};
 use crate::mapping::picklist;
-use crate::mapping::plan::{Dependent, Mapping, NameSource, Plan, Program, Rule, Slot};
+use crate::mapping::plan::{Dependent, Mapping, NameSource, Plan, Program, Rule, Slot, Target};
 use crate::mapping::record::{Lookup, Mapped, MappingError, Mode, Problem};
 use crate::model::Fields;
 
@@ -100,9 +100,15 @@ impl Mapping {
     pub(crate) fn send_whole(&self, mut source: Fields, mode: Mode, now: Option<Timestamp>) -> Result<Mapped, MappingError> {
         let mut sending = Sending::new(self, mode, now);
         for plan in &self.plans {
-            match plan.slots.first() {
-                _ if plan.direction == Direction::In => {}
-                Some(slot) if plan.moves => {
+            if plan.direction == Direction::In {
+                continue;
+            }
+            match (plan.slots.first(), plan.straight) {
+                (Some(slot), Some(target)) => match plan.path.take(&mut source) {
+                    Some(value) if !value.is_null() && !is_blank(&value) => sending.set(target, value),
+                    value => sending.fill(plan, slot, value.map(Cow::Owned)),
+                },
+                (Some(slot), None) if plan.moves => {
                     if plan.when.as_ref().is_none_or(|when| sending.holds(plan, when, &source)) {
                         let value = plan.path.take(&mut source);
                         sending.fill(plan, slot, value.map(Cow::Owned));
@@ -116,11 +122,14 @@ impl Mapping {
 }
 
 /// Marks the plans whose value no later one reads.
-pub(crate) fn mark_moves(plans: &mut [Plan]) {
+pub(crate) fn mark_moves(plans: &mut [Plan], targets: &[Target]) {
     let mut read: HashSet<String> = HashSet::new();
     for plan in plans.iter_mut().rev().filter(|plan| plan.direction != Direction::In) {
         let simple = matches!(plan.rule, Rule::Direct) && plan.path.is_plain() && plan.slots.len() == 1;
         plan.moves = simple && !read.contains(&plan.path.root);
+        let slot = plan.slots.first().filter(|slot| plan.moves && plan.when.is_none() && slot.encoder.is_copy());
+        let any_write = |target: &Target| target.creatable && target.updatable;
+        plan.straight = slot.map(|slot| slot.target).filter(|target| targets.get(*target).is_none_or(any_write));
         let programs = plan.when.iter().chain(match &plan.rule {
             Rule::Computed(program) => Some(&**program),
             _ => None,
@@ -150,7 +159,8 @@ impl Sending<'_> {
 
 impl<'a> Sending<'a> {
     pub(crate) fn new(mapping: &'a Mapping, mode: Mode, now: Option<Timestamp>) -> Self {
-        let values = vec![None; mapping.targets.len()];
+        let mut values = Vec::with_capacity(mapping.targets.len());
+        values.resize_with(mapping.targets.len(), || None);
         Self {
             mapping,
             mode,
@@ -371,7 +381,11 @@ impl<'a> Sending<'a> {
         if let Some(Note { code, reason }) = note {
             self.warn(plan, slot, code, reason);
         }
-        if let Some(place) = self.values.get_mut(slot.target) {
+        self.set(slot.target, value);
+    }
+
+    fn set(&mut self, target: usize, value: Value) {
+        if let Some(place) = self.values.get_mut(target) {
             *place = Some(value);
         }
     }

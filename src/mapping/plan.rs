@@ -79,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) ready: Ready,
     /// True if the host's value is this plan's alone from here on, so that it need not be copied.
     pub(crate) moves: bool,
+    /// The CRM field, if besides every value that is neither null nor blank is written as it is, by any write.
+    pub(crate) straight: Option<usize>,
 }
 
 /// Encoded values that no record changes, as JSON.

@@ -24,6 +24,8 @@ pub struct Shape {
     names: Vec<Arc<str>>,
     /// Positions in `names`, sorted by name.
     sorted: Vec<u32>,
+    /// A name has a dot in it.
+    dotted: bool,
 }
 
 impl Shape {
@@ -61,6 +63,11 @@ impl Shape {
         self.sorted.iter().map(|at| (*at as usize, self.name(*at as usize)))
     }
 
+    /// True if a name may be a path: it has a dot.
+    pub(crate) fn is_dotted(&self) -> bool {
+        self.dotted
+    }
+
     /// True if `name` stands at `position`.
     pub(crate) fn is_at(&self, position: usize, name: &str) -> bool {
         self.names.get(position).is_some_and(|known| **known == *name)
@@ -80,6 +87,7 @@ impl Shape {
             Err(at) => {
                 let position = self.names.len();
                 self.names.push(Arc::from(name));
+                self.dotted |= name.contains('.');
                 self.sorted.insert(at, u32::try_from(position).unwrap_or(u32::MAX));
                 position
             }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use jiff::civil::Time;
 use jiff::tz::Offset;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, FieldError, Result};
@@ -19,11 +21,94 @@ pub(crate) fn refused(kind: Kind, field: &str, why: &str) -> Error {
     Error::new(ErrorKind::Validation, message).on(&kind.entity()).with_fields(vec![FieldError::new(field, None)])
 }
 
+/// The body of a write. Texts and lists are those of the record: it goes into its text without another copy.
+#[derive(Default)]
+pub(crate) struct Body<'a> {
+    members: Vec<(&'a str, Member<'a>)>,
+    /// Custom fields of v1, which stand beside the others.
+    flat: Map<String, Value>,
+    /// Custom fields of v2.
+    custom: Map<String, Value>,
+}
+
+/// A value in the form the API takes.
+enum Member<'a> {
+    Points(Points<'a>),
+    Text(Cow<'a, str>),
+    Value(Value),
+    Whole(&'a Value),
+}
+
+/// Values with their labels, and which of them is the primary one.
+struct Points<'a>(Vec<(&'a str, &'a str)>, usize);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, member) in &self.members {
+            map.serialize_entry(name, member)?;
+        }
+        for (name, value) in &self.flat {
+            map.serialize_entry(name, value)?;
+        }
+        // An empty object is reported to clear every custom field of the record.
+        if !self.custom.is_empty() {
+            map.serialize_entry("custom_fields", &self.custom)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Member<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Points(points) => points.serialize(serializer),
+            Self::Text(text) => text.serialize(serializer),
+            Self::Value(value) => value.serialize(serializer),
+            Self::Whole(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Points<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Point<'a> {
+            value: &'a str,
+            primary: bool,
+            label: &'a str,
+        }
+        let Self(points, primary) = self;
+        serializer.collect_seq(points.iter().enumerate().map(|(at, (value, label))| Point { value, primary: at == *primary, label }))
+    }
+}
+
+impl Member<'_> {
+    /// Without a tie to the record.
+    fn into_owned(self) -> Result<Member<'static>> {
+        Ok(match self {
+            Self::Text(text) => Member::Text(Cow::Owned(text.into_owned())),
+            Self::Value(value) => Member::Value(value),
+            Self::Points(_) | Self::Whole(_) => {
+                Member::Value(serde_json::to_value(&self).map_err(|_| Error::internal("a value does not serialise"))?)
+            }
+        })
+    }
+
+    fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Value(value) => value.as_str(),
+            Self::Whole(value) => value.as_str(),
+            Self::Points(_) => None,
+        }
+    }
+}
+
 impl Pipedrive {
     /// The body of a create or an update. One page of field descriptions, if there are custom fields and they are not known yet.
-    pub(crate) async fn body(&self, kind: Kind, op: Op, fields: &Fields) -> Result<Map<String, Value>> {
-        let mut body = Map::new();
-        let mut custom = Map::new();
+    pub(crate) async fn body<'a>(&self, kind: Kind, op: Op, fields: &'a Fields) -> Result<Body<'a>> {
+        let mut body = Body::default();
         let flag = if op == Op::Create { C } else { U };
         for (name, value) in fields {
             if let Some(field) = builtin(kind, name) {
@@ -31,8 +116,12 @@ impl Pipedrive {
                     let why = renamed(kind, name).map_or_else(|| "is read-only here".to_owned(), |new| format!("is written as {new}"));
                     return Err(refused(kind, name, &why));
                 }
-                let value = if name == "label_ids" { self.label_ids(kind, value).await? } else { Cow::Borrowed(value) };
-                body.insert(name.to_owned(), plain(kind, field, &value)?);
+                let member = if name == "label_ids" {
+                    plain(kind, field, &*self.label_ids(kind, value).await?)?.into_owned()?
+                } else {
+                    plain(kind, field, value)?
+                };
+                body.members.push((name, member));
                 continue;
             }
             if let Some(new) = renamed(kind, name) {
@@ -45,17 +134,13 @@ impl Pipedrive {
             let value = self.custom_value(kind, &info, value)?;
             match kind.version() {
                 ApiVersion::V2 => {
-                    custom.insert(info.key.clone(), value.to_v2());
+                    body.custom.insert(info.key.clone(), value.to_v2());
                 }
-                ApiVersion::V1 => value.put_flat(&info.kind, &info.key, &mut body),
+                ApiVersion::V1 => value.put_flat(&info.kind, &info.key, &mut body.flat),
             }
         }
         if kind == Kind::Person {
-            person_name(&mut body)?;
-        }
-        // An empty object is reported to clear every custom field of the record.
-        if !custom.is_empty() {
-            body.insert("custom_fields".to_owned(), Value::Object(custom));
+            person_name(&mut body.members)?;
         }
         Ok(body)
     }
@@ -112,31 +197,44 @@ impl Pipedrive {
 }
 
 /// A person is named by `name`; first and last name are joined, and one of them alone cannot be written.
-fn person_name(body: &mut Map<String, Value>) -> Result<()> {
-    let (first, last) = (body.remove("first_name"), body.remove("last_name"));
-    if body.contains_key("name") {
-        return Ok(());
-    }
-    let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).map(str::trim).unwrap_or_default().to_owned();
-    match (&first, &last) {
-        (None, None) => Ok(()),
-        (Some(_), Some(_)) => {
-            let name = format!("{} {}", text(&first), text(&last));
-            body.insert("name".to_owned(), json!(name.trim()));
-            Ok(())
-        }
-        _ => Err(refused(Kind::Person, "name", "is written whole: give name, or first_name and last_name together")),
-    }
+fn person_name(members: &mut Vec<(&str, Member<'_>)>) -> Result<()> {
+    let part = |wanted: &str| members.iter().find(|(name, _)| *name == wanted).map(|(_, part)| part.as_str().map_or("", str::trim));
+    let name = match (part("first_name"), part("last_name")) {
+        (None, None) => return Ok(()),
+        _ if part("name").is_some() => None,
+        (Some(first), Some(last)) => Some(format!("{first} {last}").trim().to_owned()),
+        _ => return Err(refused(Kind::Person, "name", "is written whole: give name, or first_name and last_name together")),
+    };
+    members.retain(|(name, _)| !matches!(*name, "first_name" | "last_name"));
+    members.extend(name.map(|name| ("name", Member::Text(Cow::Owned(name)))));
+    Ok(())
+}
+
+/// `2026-01-31T09:30:00Z`, as v2 writes an instant.
+fn is_utc_second(text: &str) -> bool {
+    let form = |(at, byte): (usize, u8)| match at {
+        4 | 7 => byte == b'-',
+        10 => byte == b'T',
+        13 | 16 => byte == b':',
+        19 => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() == 20 && text.bytes().enumerate().all(form) && !text.ends_with("60Z")
 }
 
 /// A built-in field in the form its version takes. v2 is strict: booleans are booleans and numbers are numbers.
-fn plain(kind: Kind, field: &Builtin, value: &Value) -> Result<Value> {
+fn plain<'a>(kind: Kind, field: &Builtin, value: &'a Value) -> Result<Member<'a>> {
     let wrong = |why: &str| refused(kind, field.name, why);
     let flagged = kind == Kind::Note && field.name.starts_with("pinned_to");
     let made = match (field.means, value) {
         // A list that is emptied is an empty list.
         (Means::Points, Value::Null) => json!([]),
         (_, Value::Null) => Value::Null,
+        (Means::Any, value) => return Ok(Member::Whole(value)),
+        (Means::Text, Value::String(text)) => return Ok(Member::Text(Cow::Borrowed(text))),
+        (Means::Points, value) => {
+            return points(value).map(Member::Points).ok_or_else(|| wrong("takes a list of {value, primary, label}"));
+        }
         (Means::Bool, value) => {
             let flag = boolean(value).ok_or_else(|| wrong("takes true or false"))?;
             if flagged { json!(u8::from(flag)) } else { json!(flag) }
@@ -154,9 +252,12 @@ fn plain(kind: Kind, field: &Builtin, value: &Value) -> Result<Value> {
         (Means::Number, value) => Value::Number(number(value).ok_or_else(|| wrong("takes a number"))?),
         (Means::At, Value::String(text)) => {
             let at = parse_datetime(text).ok_or_else(|| wrong("takes a time such as 2026-01-31T09:30:00Z"))?;
-            let civil = Offset::UTC.to_datetime(at);
             // The old form in v1, and for `archive_time` in v2 too.
             let old = kind.version() == ApiVersion::V1 || field.name == "archive_time";
+            if !old && is_utc_second(text) {
+                return Ok(Member::Text(Cow::Borrowed(text)));
+            }
+            let civil = Offset::UTC.to_datetime(at);
             Value::String(civil.strftime(if old { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%SZ" }).to_string())
         }
         (Means::Date, Value::String(text)) => json!(parse_date(text).ok_or_else(|| wrong("takes a day such as 2026-01-31"))?.to_string()),
@@ -171,7 +272,6 @@ fn plain(kind: Kind, field: &Builtin, value: &Value) -> Result<Value> {
             let kept = map.iter().filter(|(name, part)| !part.is_null() && *name != "formatted_address");
             Value::Object(kept.map(|(name, part)| (name.clone(), part.clone())).collect())
         }
-        (Means::Points, value) => points(value).ok_or_else(|| wrong("takes a list of {value, primary, label}"))?,
         (Means::Ids, Value::Array(items)) if kind == Kind::Lead => Value::Array(items.clone()),
         (Means::Ids, Value::Array(items)) => {
             let ids = items.iter().map(|item| number(item.get("id").unwrap_or(item)).and_then(|id| id.as_i64()));
@@ -179,11 +279,9 @@ fn plain(kind: Kind, field: &Builtin, value: &Value) -> Result<Value> {
         }
         // v1 and leads write the visibility as a text.
         (Means::Text, Value::Number(number)) => json!(number.to_string()),
-        (Means::Text, Value::String(text)) => json!(text),
-        (Means::Any, value) => value.clone(),
         _ => return Err(wrong("takes another type of value")),
     };
-    Ok(made)
+    Ok(Member::Value(made))
 }
 
 fn boolean(value: &Value) -> Option<bool> {
@@ -215,7 +313,7 @@ fn time(text: &str, seconds: bool) -> Option<String> {
 }
 
 /// Objects of value, label and primary; each value once; exactly one primary, the first if none is marked.
-fn points(value: &Value) -> Option<Value> {
+fn points(value: &Value) -> Option<Points<'_>> {
     let items = match value {
         Value::Array(items) => items.as_slice(),
         one => std::slice::from_ref(one),
@@ -241,12 +339,7 @@ fn points(value: &Value) -> Option<Value> {
         }
         points.push((text, label));
     }
-    let primary = primary.unwrap_or(0);
-    let member = |name: &str, value: Value| (name.to_owned(), value);
-    let made = points.into_iter().enumerate().map(|(at, (value, label))| {
-        Map::from_iter([member("value", value.into()), member("primary", (at == primary).into()), member("label", label.into())])
-    });
-    Some(made.collect())
+    Some(Points(points, primary.unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -254,7 +347,7 @@ mod tests {
     use super::*;
 
     fn made(kind: Kind, name: &str, value: &Value) -> Result<Value> {
-        plain(kind, builtin(kind, name).unwrap(), value)
+        plain(kind, builtin(kind, name).unwrap(), value).map(|member| serde_json::to_value(&member).unwrap())
     }
 
     #[test]
@@ -265,6 +358,7 @@ mod tests {
         assert_eq!(made(Kind::Person, "visible_to", &json!("3")).unwrap(), json!(3));
         assert_eq!(made(Kind::Lead, "visible_to", &json!(3)).unwrap(), json!("3"));
         assert_eq!(made(Kind::Deal, "won_time", &json!("2026-01-31T10:00:00.5+01:00")).unwrap(), json!("2026-01-31T09:00:00Z"));
+        assert_eq!(made(Kind::Deal, "won_time", &json!("2026-01-31T10:00:00Z")).unwrap(), json!("2026-01-31T10:00:00Z"));
         assert_eq!(made(Kind::Note, "add_time", &json!("2026-01-31T10:00:00Z")).unwrap(), json!("2026-01-31 10:00:00"));
         assert_eq!(made(Kind::Deal, "archive_time", &json!("2026-01-31T10:00:00Z")).unwrap(), json!("2026-01-31 10:00:00"));
         assert_eq!(made(Kind::Activity, "due_time", &json!("09:30:00")).unwrap(), json!("09:30"));
@@ -287,9 +381,14 @@ mod tests {
 
     #[test]
     fn half_a_name_is_not_written() {
-        let mut body = Map::from_iter([("first_name".to_owned(), json!("Jo")), ("last_name".to_owned(), json!("Doe"))]);
-        person_name(&mut body).unwrap();
-        assert_eq!(Value::Object(body), json!({"name": "Jo Doe"}));
-        assert!(person_name(&mut Map::from_iter([("first_name".to_owned(), json!("Jo"))])).is_err());
+        let text = |name: &'static str, text: &'static str| (name, Member::Text(Cow::Borrowed(text)));
+        let mut members = vec![text("first_name", "Jo"), text("last_name", "Doe")];
+        person_name(&mut members).unwrap();
+        let body = Body { members, ..Body::default() };
+        assert_eq!(serde_json::to_value(&body).unwrap(), json!({"name": "Jo Doe"}));
+        let mut whole = vec![text("first_name", "Jo"), text("name", "Ann")];
+        person_name(&mut whole).unwrap();
+        assert_eq!(whole.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["name"]);
+        assert!(person_name(&mut vec![text("first_name", "Jo")]).is_err());
     }
 }

@@ -176,19 +176,19 @@ impl Pipedrive {
 
     /// A write with a body, or without one; the record it answered.
     pub(crate) async fn write(&self, call: Call, body: Option<&Map<String, Value>>, price: u32) -> Result<Option<Map<String, Value>>> {
-        match self.written(call, body, price).await? {
+        let call = match body {
+            Some(body) => call.json(body)?,
+            None => call,
+        };
+        match self.written(&call, price).await? {
             Some(answer) => record(&answer),
             None => Ok(None),
         }
     }
 
     /// The answer to a write, if it has a body.
-    pub(crate) async fn written(&self, call: Call, body: Option<&Map<String, Value>>, price: u32) -> Result<Option<Answer>> {
-        let call = match body {
-            Some(body) => call.json(body)?,
-            None => call,
-        };
-        let answer = self.send(&call, price).await?;
+    pub(crate) async fn written(&self, call: &Call, price: u32) -> Result<Option<Answer>> {
+        let answer = self.send(call, price).await?;
         Ok((!answer.bytes().trim_ascii().is_empty()).then_some(answer))
     }
 }

@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use secrecy::ExposeSecret;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -102,14 +101,10 @@ impl Dialect for PipedriveDialect {
     }
 
     fn authorize(&self, token: &AccessToken, headers: &mut HeaderMap) -> Result<()> {
-        let secret = token.secret().expose_secret();
-        let (name, text) = match self.scheme {
-            Scheme::ApiToken => (HeaderName::from_static("x-api-token"), secret.to_owned()),
-            Scheme::Bearer => (AUTHORIZATION, format!("Bearer {secret}")),
+        let (name, value) = match self.scheme {
+            Scheme::ApiToken => (HeaderName::from_static("x-api-token"), token.header("")?),
+            Scheme::Bearer => (AUTHORIZATION, token.header("Bearer ")?),
         };
-        let mut value =
-            HeaderValue::try_from(text).map_err(|_| Error::config("the token holds characters that cannot stand in a header"))?;
-        value.set_sensitive(true);
         headers.insert(name, value);
         Ok(())
     }
@@ -200,6 +195,7 @@ mod tests {
     use super::*;
     use crate::host::Host;
     use crate::pipedrive::burst::Bursts;
+    use http::HeaderValue;
 
     fn answer(dialect: &PipedriveDialect, status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
         let mut map = HeaderMap::new();

@@ -173,8 +173,8 @@ impl Pipedrive {
             return Err(Error::unsupported("users are invited in Pipedrive's settings").during("create").on(&kind.entity()));
         }
         let body = self.body(kind, Op::Create, fields).await.map_err(|error| error.during("create").on(&kind.entity()))?;
-        let call = Call::post("create", self.path(kind.version(), kind.path(), "", &[]));
-        let answer = self.written(call, Some(&body), kind.price(Op::Create)).await;
+        let call = Call::post("create", self.path(kind.version(), kind.path(), "", &[])).json(&body)?;
+        let answer = self.written(&call, kind.price(Op::Create)).await;
         let row = answer.and_then(|answer| answer.as_ref().map_or(Ok(None), read)).map_err(|error| error.on(&kind.entity()))?;
         let made = row.filter(|row| row_id(row).is_some());
         made.ok_or_else(|| {
@@ -195,8 +195,8 @@ impl Pipedrive {
         }
         let body = self.body(kind, Op::Update, fields).await.map_err(named)?;
         let method = if matches!(kind, Kind::Note | Kind::ActivityType) { Method::PUT } else { Method::PATCH };
-        let call = Call::new("update", method, self.path(kind.version(), kind.path(), &tail(kind, id)?, &[]));
-        let answer = self.written(call, Some(&body), kind.price(Op::Update)).await;
+        let call = Call::new("update", method, self.path(kind.version(), kind.path(), &tail(kind, id)?, &[])).json(&body)?;
+        let answer = self.written(&call, kind.price(Op::Update)).await;
         answer.and_then(|answer| answer.as_ref().map_or(Ok(None), read)).map_err(named)
     }
 

@@ -96,7 +96,13 @@ impl Call {
     /// # Errors
     /// [`crate::error::ErrorKind::Config`] if `value` does not serialise.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<Self> {
-        let body = serde_json::to_vec(value)
+        self.json_of(value, 128)
+    }
+
+    /// As [`Call::json`], of a body that is guessed to have `expected` bytes.
+    pub(crate) fn json_of<T: Serialize + ?Sized>(self, value: &T, expected: usize) -> Result<Self> {
+        let mut body = Vec::with_capacity(expected);
+        serde_json::to_writer(&mut body, value)
             .map_err(|error| Error::config(format!("the request body does not serialise ({:?} error)", error.classify())))?;
         Ok(self.body(HeaderValue::from_static("application/json"), body))
     }

@@ -3,8 +3,7 @@
 use std::fmt::Debug;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use secrecy::ExposeSecret;
+use http::{HeaderMap, StatusCode};
 
 use crate::auth::AccessToken;
 use crate::error::{Error, Result};
@@ -55,10 +54,7 @@ pub trait Dialect: Debug + Send + Sync {
     /// # Errors
     /// [`crate::error::ErrorKind::Config`] if the token cannot stand in a header.
     fn authorize(&self, token: &AccessToken, headers: &mut HeaderMap) -> Result<()> {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", token.secret().expose_secret()))
-            .map_err(|_| Error::config("the access token holds characters that cannot stand in a header"))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+        headers.insert(AUTHORIZATION, token.header("Bearer ")?);
         Ok(())
     }
 }

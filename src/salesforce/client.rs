@@ -401,7 +401,7 @@ impl Saved {
         if !self.success && !self.errors.is_empty() {
             return Err(row_error(&self.errors).during(operation).on(entity));
         }
-        let id = self.id.filter(|id| !id.is_empty()).map(|id| ids::record_id(&id));
+        let id = self.id.filter(|id| !id.is_empty()).map(ids::record_id_of);
         id.ok_or_else(|| Error::decode("salesforce saved the record and did not say its id").during(operation).on(entity).ambiguous())
     }
 }

@@ -132,7 +132,7 @@ impl Salesforce {
         let good: Vec<&Record<'_>> = bodies.iter().filter_map(|body| body.as_ref().ok()).collect();
         let mut saved = Vec::new();
         if good.len() == rows.len() || !(good.is_empty() || self.config.all_or_none) {
-            let call = call.json(&Collection { all_or_none: self.config.all_or_none, records: &good })?;
+            let call = call.json_of(&Collection { all_or_none: self.config.all_or_none, records: &good }, good.len() * ROW_BYTES)?;
             let answer = self.send(call, self.write_headers()).await?;
             saved = outcomes(&answer, good.len())?;
         }
@@ -151,6 +151,9 @@ impl Salesforce {
         Ok(outcomes.collect())
     }
 }
+
+/// What a row is guessed to take in a body.
+const ROW_BYTES: usize = 512;
 
 fn fits(rows: usize) -> Result<()> {
     if rows > COLLECTION_LIMIT {
@@ -184,7 +187,7 @@ impl Outcome {
             return Err(row_error(self.errors.as_deref().unwrap_or_default()));
         }
         let id = self.id.ok_or_else(|| Error::decode("salesforce saved a row and did not say its id").ambiguous())?;
-        Ok(SavedRow { id: ids::record_id(&id), created: self.created })
+        Ok(SavedRow { id: ids::record_id_of(id), created: self.created })
     }
 }
 

@@ -22,6 +22,14 @@ pub fn record_id(id: &str) -> RecordId {
     RecordId::new(normalise(id).unwrap_or_else(|| id.to_owned()))
 }
 
+/// As [`record_id`], of an id that is not needed any more.
+pub(super) fn record_id_of(id: String) -> RecordId {
+    let is_long = id.split_at_checked(15).is_some_and(|(base, suffix)| {
+        suffix.len() == 3 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) && checksum(base) == suffix.as_bytes()
+    });
+    if is_long { RecordId::new(id) } else { record_id(&id) }
+}
+
 /// The first three characters, which name the kind of record (`00Q` is a Lead).
 pub fn key_prefix(id: &str) -> Option<&str> {
     id.get(..3)
@@ -33,10 +41,15 @@ fn normalise(id: &str) -> Option<String> {
         return None;
     }
     match id.len() {
-        15 => Some(format!("{id}{}", checksum(id))),
+        15 => {
+            let mut long = String::with_capacity(18);
+            long.push_str(id);
+            long.extend(checksum(id).map(char::from));
+            Some(long)
+        }
         18 => {
             let (base, suffix) = id.split_at_checked(15)?;
-            if checksum(base) == suffix {
+            if checksum(base) == suffix.as_bytes() {
                 return Some(id.to_owned());
             }
             // Only an id that has lost its case altogether is mended; a mixture that does not fit is a typing mistake.
@@ -48,14 +61,13 @@ fn normalise(id: &str) -> Option<String> {
 }
 
 /// Three characters, each of which holds the case of five.
-fn checksum(base: &str) -> String {
-    base.as_bytes()
-        .chunks(5)
-        .map(|group| {
-            let bits = group.iter().enumerate().filter(|(_, byte)| byte.is_ascii_uppercase()).map(|(at, _)| 1usize << at).sum::<usize>();
-            ALPHABET.get(bits).map_or('A', |byte| char::from(*byte))
-        })
-        .collect()
+fn checksum(base: &str) -> [u8; 3] {
+    let mut groups = base.as_bytes().chunks(5);
+    std::array::from_fn(|_| {
+        let group = groups.next().unwrap_or_default();
+        let bits = group.iter().enumerate().fold(0, |bits, (at, byte)| bits | usize::from(byte.is_ascii_uppercase()) << at);
+        ALPHABET.get(bits).copied().unwrap_or(b'A')
+    })
 }
 
 /// Sets the case of `base` as `suffix` says; `None` if the two cannot belong together.
@@ -94,6 +106,7 @@ mod tests {
             ("000000000000000", "000000000000000AAA"),
         ] {
             assert_eq!(to_18(short).unwrap(), long);
+            assert_eq!([short, long].map(|id| record_id_of(id.to_owned()).into_string()), [long, long]);
             assert_eq!(to_18(long).unwrap(), long);
             assert_eq!(to_18(&long.to_lowercase()).unwrap(), long, "lost case is mended");
             assert_eq!(to_18(&long.to_uppercase()).unwrap(), long);
@@ -105,6 +118,7 @@ mod tests {
         for text in ["", "001", "001ABCDEFGHIJK", "001ABCDEFGHIJKL'", "0010000000AbCdEAA5", "00é00000000000a", "001ABCDEFGHIJKLY5"] {
             assert!(to_18(text).is_err(), "{text}");
             assert_eq!(record_id(text).as_str(), text);
+            assert_eq!(record_id_of(text.to_owned()).as_str(), text);
         }
         assert_eq!(key_prefix("00QAb00000Xy12Z"), Some("00Q"));
     }

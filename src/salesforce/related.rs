@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Related {
 /// [`ErrorKind::Validation`] naming the field, if a path has no value (set the lookup's own id field to null to clear it), goes
 /// over two relationships, or meets another field of the same relationship.
 pub(super) fn nested(fields: &Fields) -> Result<Option<Fields>> {
-    if !fields.names().any(|name| name.contains('.')) {
+    if !fields.shape().is_dotted() || !fields.names().any(|name| name.contains('.')) {
         return Ok(None);
     }
     let mut out = Fields::new();

@@ -51,6 +51,15 @@ impl<'a> Record<'a> {
         (0..self.block.width).map(move |at| self.get(at).unwrap_or_default())
     }
 
+    /// The text of `count` cells side by side; `end` hears where each of them ends in it.
+    pub(super) fn run(self, first: usize, count: usize, mut end: impl FnMut(usize)) -> Option<&'a str> {
+        let from = self.row * self.block.width + first;
+        let start = from.checked_sub(1).and_then(|before| self.block.ends.get(before)).map_or(0, |end| *end as usize);
+        let ends = self.block.ends.get(from..from + count)?;
+        ends.iter().for_each(|at| end((*at as usize).saturating_sub(start)));
+        self.block.text.get(start..*ends.last()? as usize)
+    }
+
     /// The record in a block of its own, which keeps no other one in memory.
     pub(super) fn alone(self) -> Block {
         let mut block = Block { text: String::new(), ends: Vec::with_capacity(self.block.width), width: self.block.width };
@@ -71,13 +80,15 @@ pub(super) struct Parser {
     /// Where the cells of the record that has begun end, counted from its start.
     cells: Vec<usize>,
     known: usize,
+    /// How many cells the piece before had: the next one is likely to have as many.
+    last_ends: usize,
     header: Option<Vec<String>>,
 }
 
 impl Parser {
     pub(super) fn new(delimiter: u8) -> Self {
         let core = ReaderBuilder::new().delimiter(delimiter).build();
-        Self { core, out: Vec::new(), used: 0, cells: vec![0; 32], known: 0, header: None }
+        Self { core, out: Vec::new(), used: 0, cells: vec![0; 32], known: 0, last_ends: 0, header: None }
     }
 
     /// The names of the columns, once their record is whole.
@@ -97,7 +108,7 @@ impl Parser {
     pub(super) fn take(&mut self, mut piece: &[u8]) -> Result<Block> {
         // What comes out is never longer than what goes in.
         self.out.resize(self.used + piece.len() + 1, 0);
-        let (mut start, mut ends) = (0, Vec::new());
+        let (mut start, mut ends) = (0, Vec::with_capacity(self.last_ends));
         while !piece.is_empty() {
             let out = self.out.get_mut(self.used..).unwrap_or_default();
             let cells = self.cells.get_mut(self.known..).unwrap_or_default();
@@ -129,13 +140,14 @@ impl Parser {
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => {}
             }
         }
+        self.last_ends = ends.len();
         self.used -= start;
         let rest = self.out.get(start..start + self.used).unwrap_or_default().to_vec();
         let mut text = std::mem::replace(&mut self.out, rest);
         text.truncate(start);
         let text = String::from_utf8(text).map_err(|_| no_text())?;
         // A character of several bytes must not be torn by a delimiter.
-        if !ends.iter().all(|end| text.is_char_boundary(*end as usize)) {
+        if !text.is_ascii() && !ends.iter().all(|end| text.is_char_boundary(*end as usize)) {
             return Err(no_text());
         }
         Ok(Block { text, ends, width: self.header.as_ref().map_or(0, Vec::len) })

@@ -38,6 +38,25 @@ impl Encoding {
         self.instants = instants.map(|field| field.name.to_ascii_lowercase()).collect();
     }
 
+    /// The record is found by this field.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.operation.required().is_some_and(|required| required.eq_ignore_ascii_case(name))
+    }
+
+    /// The field is sent, if the row has it.
+    pub(super) fn sends(&self, name: &str) -> bool {
+        if self.operation.deletes() { name.eq_ignore_ascii_case("Id") } else { self.is_named(name) || writable(name) }
+    }
+
+    pub(super) fn is_instant(&self, name: &str) -> bool {
+        !self.instants.is_empty() && self.instants.contains(&name.to_ascii_lowercase())
+    }
+
+    /// A field must be there for the record to be found.
+    pub(super) fn names_records(&self) -> bool {
+        self.operation.required().is_some()
+    }
+
     /// The cells of `row` that are sent.
     ///
     /// # Errors
@@ -45,15 +64,11 @@ impl Encoding {
     pub(super) fn cells<'a>(&self, row: &'a Fields) -> Result<Vec<Cell<'a>>> {
         let mut cells = Vec::with_capacity(row.len());
         for (name, value) in row {
-            if self.operation.deletes() && !name.eq_ignore_ascii_case("Id") {
-                continue;
-            }
-            let named = self.operation.required().is_some_and(|required| required.eq_ignore_ascii_case(name));
-            if !named && !writable(name) {
+            if !self.sends(name) {
                 continue;
             }
             let cell = self.cell(name, value)?;
-            if named && matches!(cell.1.as_ref(), "" | NULL) {
+            if self.is_named(name) && matches!(cell.1.as_ref(), "" | NULL) {
                 return Err(refuse(name, "must be filled: the record is found by it"));
             }
             cells.push(cell);
@@ -69,14 +84,17 @@ impl Encoding {
         Ok(cells)
     }
 
-    fn cell<'a>(&self, name: &'a str, value: &'a Value) -> Result<Cell<'a>> {
+    /// The column and the cell of a field.
+    ///
+    /// # Errors
+    /// As [`Encoding::cells`].
+    pub(super) fn cell<'a>(&self, name: &'a str, value: &'a Value) -> Result<Cell<'a>> {
         if let Value::Object(related) = value {
             return relation(name, related);
         }
         column(name)?;
-        let instant = || self.instants.contains(&name.to_ascii_lowercase());
         let text = match value {
-            Value::String(text) if !self.instants.is_empty() && instant() => match parse_datetime(text) {
+            Value::String(text) if self.is_instant(name) => match parse_datetime(text) {
                 Some(at) => Cow::Owned(format!("{at:.3}")),
                 None => scalar(name, value)?,
             },
@@ -101,16 +119,13 @@ fn relation<'a>(name: &'a str, related: &'a Map<String, Value>) -> Result<Cell<'
     Ok((Cow::Owned(path), scalar(name, value)?))
 }
 
-/// Column names are those of the API, with a dot between relation and field and the type before a colon.
 fn column(name: &str) -> Result<()> {
-    if identifier(name).is_ok() {
-        return Ok(());
-    }
-    let fits = match name.split_once(':') {
-        Some((kind, path)) => identifier(kind).is_ok() && identifier(path).is_ok(),
-        None => false,
-    };
-    if fits { Ok(()) } else { Err(Error::new(ErrorKind::Validation, "the row has a field whose name Salesforce cannot have")) }
+    if is_column(name) { Ok(()) } else { Err(Error::new(ErrorKind::Validation, "the row has a field whose name Salesforce cannot have")) }
+}
+
+/// Column names are those of the API, with a dot between relation and field and the type before a colon.
+pub(super) fn is_column(name: &str) -> bool {
+    identifier(name).is_ok() || name.split_once(':').is_some_and(|(kind, path)| identifier(kind).is_ok() && identifier(path).is_ok())
 }
 
 fn scalar<'a>(name: &str, value: &'a Value) -> Result<Cow<'a, str>> {
@@ -143,7 +158,7 @@ fn scalar<'a>(name: &str, value: &'a Value) -> Result<Cow<'a, str>> {
 }
 
 fn refuse(field: &str, why: &str) -> Error {
-    let shown = if column(field).is_ok() { field } else { "a field" };
+    let shown = if is_column(field) { field } else { "a field" };
     Error::new(ErrorKind::Validation, format!("the row cannot be sent by a bulk job: {shown} {why}"))
         .with_fields(vec![FieldError::new(shown, None)])
 }

@@ -1,19 +1,20 @@
 //! The file of one job, written row by row.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldhash::quality::FixedState;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Fields, Shape};
-use crate::salesforce::bulk::block::Parser;
-use crate::salesforce::bulk::cells::{Cell, NULL};
+use crate::salesforce::bulk::awaited::{Awaited, Marker, Places};
+use crate::salesforce::bulk::block::{Parser, Record};
+use crate::salesforce::bulk::cells::{Cell, Encoding, NULL};
 use crate::salesforce::bulk::job::{Delimiter, LineEnding};
+use crate::salesforce::bulk::layout::{Layout, alike};
+use crate::salesforce::bulk::sent::SentColumns;
 
 /// Characters of a record (Bulk API 2.0 Developer Guide, "Limits").
 const MAX_RECORD: usize = 400_000;
@@ -34,7 +35,6 @@ pub(super) struct Form {
 }
 
 /// A file being written. Rows share its columns; a cell a row lacks is empty, which leaves the field alone.
-#[derive(Debug)]
 pub(super) struct JobFile {
     form: Form,
     columns: Vec<String>,
@@ -42,33 +42,142 @@ pub(super) struct JobFile {
     out: Vec<u8>,
     header: usize,
     rows: u64,
-    expected: Expected,
+    expected: Awaited,
+    /// What is known of rows that look like the last one, and how the last one looked.
+    layout: Option<Layout>,
+    last: Option<Arc<Shape>>,
+    marker: Marker,
+    /// The bytes a cell is quoted for.
+    special: Special,
+    /// A number on its way to a cell.
+    number: String,
 }
 
-/// How often each row, by the hash of what it is known by, is still without an outcome.
-type Expected = HashMap<u64, u32, FixedState>;
-
 /// A file that is ready to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Sealed {
     pub(super) body: Bytes,
     delimiter: Delimiter,
     pub(super) columns: Vec<String>,
     pub(super) key: Option<String>,
     pub(super) rows: u64,
-    pub(super) expected: Expected,
+    expected: Awaited,
+    marker: Marker,
 }
 
 impl JobFile {
     /// No rows yet; `columns` are those it starts with.
     pub(super) fn new(form: Form, columns: Vec<String>, key: Option<String>) -> Self {
-        let mut file = Self { form, columns, key, out: Vec::new(), header: 0, rows: 0, expected: Expected::default() };
+        let mut file = Self {
+            form,
+            columns,
+            key,
+            out: Vec::new(),
+            header: 0,
+            rows: 0,
+            expected: Awaited::default(),
+            layout: None,
+            last: None,
+            marker: Marker::default(),
+            special: Special::new(form.delimiter),
+            number: String::new(),
+        };
         file.write_header();
         file
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// As [`JobFile::push`], of a row whose cells are still to be made. Those of rows that look alike are written straight into
+    /// the file; what is out of the ordinary is looked at cell by cell.
+    ///
+    /// # Errors
+    /// As [`JobFile::push`] and [`Encoding::cells`].
+    pub(super) fn push_row(&mut self, encoding: &Encoding, row: &Fields) -> Result<Option<Sealed>> {
+        let shape = row.shape();
+        let known = self.layout.take().filter(|layout| layout.fits(shape));
+        let again = known.is_some() || self.last.as_ref().is_some_and(|last| alike(last, shape));
+        if again {
+            let layout = known.unwrap_or_else(|| Layout::new(shape, encoding, &self.columns));
+            let start = self.out.len();
+            let mark = self.write_row(&layout, encoding, row);
+            self.layout = Some(layout);
+            if let Some(mark) = mark {
+                return Ok(self.keep(start, mark));
+            }
+            self.out.truncate(start);
+            self.marker.clear();
+        } else {
+            self.last = Some(Arc::clone(shape));
+        }
+        self.push(&encoding.cells(row)?)
+    }
+
+    /// Writes a row at the end of the file, and says what it is known by; `None` if it is not an ordinary one.
+    fn write_row(&mut self, layout: &Layout, encoding: &Encoding, row: &Fields) -> Option<u64> {
+        if layout.strangers.iter().any(|at| row.at(*at).is_some()) {
+            return None;
+        }
+        let key = match &self.key {
+            Some(key) => Some(self.columns.iter().position(|name| name.eq_ignore_ascii_case(key))?),
+            None => None,
+        };
+        let (width, delimiter) = (self.columns.len(), self.form.delimiter.byte());
+        let (mut next, mut length, mut found) = (0, 0, !encoding.names_records());
+        for slot in &layout.slots {
+            let Some(value) = row.at(slot.at) else { continue };
+            let text = match value {
+                Value::String(text) if !(slot.instant || text.is_empty() || text == NULL) => Cow::Borrowed(text.as_str()),
+                Value::Number(number) => {
+                    self.number.clear();
+                    write!(self.number, "{number}").ok()?;
+                    Cow::Borrowed(self.number.as_str())
+                }
+                Value::Object(_) => return None,
+                value => encoding.cell(self.columns.get(slot.place)?, value).ok()?.1,
+            };
+            if slot.named {
+                if text == NULL {
+                    return None;
+                }
+                found = true;
+            }
+            length += text.len();
+            // Cells the row lacks are empty.
+            for empty in next..slot.place {
+                if empty > 0 {
+                    self.out.push(delimiter);
+                }
+                if key.is_none() {
+                    self.marker.add("");
+                }
+            }
+            if slot.place > 0 {
+                self.out.push(delimiter);
+            }
+            if key.is_none_or(|key| key == slot.place) {
+                self.marker.add(&text);
+            }
+            write_cell(&mut self.out, &text, &self.special, false);
+            next = slot.place + 1;
+        }
+        if !found || next == 0 || length > MAX_RECORD {
+            return None;
+        }
+        for _ in next..width {
+            self.out.push(delimiter);
+            if key.is_none() {
+                self.marker.add("");
+            }
+        }
+        // A row without its key is known by an empty one.
+        if key.is_some() && self.marker.is_empty() {
+            self.marker.add("");
+        }
+        self.out.extend_from_slice(ending(self.form));
+        Some(self.marker.finish())
     }
 
     /// Adds a row. If it does not fit (another column, too many bytes or rows) the file so far is handed back, and the row is the
@@ -111,26 +220,37 @@ impl JobFile {
                 *slot = cell;
             }
         }
-        let hash = match &self.key {
-            Some(key) => hash([cells.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map_or("", |(_, cell)| cell.as_ref())]),
-            None => hash(row.iter().copied()),
-        };
+        match &self.key {
+            Some(key) => {
+                self.marker.add(cells.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map_or("", |(_, cell)| cell.as_ref()))
+            }
+            None => row.iter().for_each(|cell| self.marker.add(cell)),
+        }
+        let mark = self.marker.finish();
 
-        let mut sealed = (!new.is_empty() && self.rows > 0).then(|| self.seal());
+        let sealed = (!new.is_empty() && self.rows > 0).then(|| self.seal());
         if !new.is_empty() {
             self.columns.append(&mut new);
+            self.layout = None;
             self.write_header();
         }
         let start = self.out.len();
-        write_record(&mut self.out, &row, self.form);
+        write_record(&mut self.out, &row, self.form, &self.special);
+        let full = self.keep(start, mark);
+        Ok(sealed.or(full))
+    }
+
+    /// Counts the row that begins at `start`; if it was too much, the file without it.
+    fn keep(&mut self, start: usize, mark: u64) -> Option<Sealed> {
+        let mut sealed = None;
         if self.rows > 0 && (self.out.len() > self.form.bytes || self.rows >= self.form.rows) {
             let last = self.out.split_off(start);
             sealed = Some(self.seal());
             self.out.extend_from_slice(&last);
         }
         self.rows += 1;
-        *self.expected.entry(hash).or_insert(0) += 1;
-        Ok(sealed)
+        self.expected.push(mark);
+        sealed
     }
 
     /// The file so far; an empty one with the same columns stays.
@@ -142,7 +262,10 @@ impl JobFile {
             key: self.key.clone(),
             rows: std::mem::take(&mut self.rows),
             expected: std::mem::take(&mut self.expected),
+            marker: Marker::default(),
         };
+        // The next one is likely to be as long: room is made once, and used as it fills.
+        self.out = Vec::with_capacity(sealed.body.len() + sealed.body.len() / 16);
         self.write_header();
         sealed
     }
@@ -150,36 +273,26 @@ impl JobFile {
     fn write_header(&mut self) {
         self.out.clear();
         let names: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        write_record(&mut self.out, &names, self.form);
+        write_record(&mut self.out, &names, self.form, &self.special);
         self.header = self.out.len();
     }
 }
 
 impl Sealed {
     /// Where the cells a row is known by stand under `header`.
-    pub(super) fn places(&self, header: &[String]) -> Vec<Option<usize>> {
+    pub(super) fn places(&self, header: &[String]) -> Places {
         let at = |column: &String| header.iter().position(|name| name.eq_ignore_ascii_case(column));
-        match &self.key {
+        Places::new(match &self.key {
             Some(key) => vec![at(key)],
             None => self.columns.iter().map(at).collect(),
-        }
+        })
     }
 
     /// Takes one outcome off the rows that are waited for; false if no such row was sent, or all of them are known already.
-    /// `cell` gives the cell at a place, `places` is [`Sealed::places`].
-    pub(super) fn settle<'c>(&mut self, places: &[Option<usize>], cell: impl Fn(usize) -> &'c str) -> bool {
-        let hash = hash(places.iter().map(|place| place.map_or("", &cell)));
-        match self.expected.get_mut(&hash) {
-            Some(1) => {
-                self.expected.remove(&hash);
-                true
-            }
-            Some(count) => {
-                *count -= 1;
-                true
-            }
-            None => false,
-        }
+    /// `places` is [`Sealed::places`].
+    pub(super) fn settle(&mut self, places: &Places, record: Record<'_>) -> bool {
+        let mark = self.marker.of(record, places);
+        self.expected.settle(mark)
     }
 }
 
@@ -193,7 +306,7 @@ impl Sealed {
         if self.expected.is_empty() {
             return Ok(rows);
         }
-        let shape = Shape::new(&self.columns);
+        let columns = SentColumns::new(&self.columns, |_| true);
         let places = self.places(&self.columns);
         let key = self.key.as_ref().and_then(|key| self.columns.iter().position(|name| name.eq_ignore_ascii_case(key)));
         let body = self.body.clone();
@@ -202,9 +315,9 @@ impl Sealed {
             let block =
                 parser.take(piece).map_err(|error| Error::internal("a bulk job's own file cannot be read back").with_source(error))?;
             for record in block.records() {
-                if self.settle(&places, |at| record.get(at).unwrap_or_default()) {
+                if self.settle(&places, record) {
                     let key = key.and_then(|at| record.get(at)).map(ToOwned::to_owned);
-                    rows.push((key, Fields::from_values(Arc::clone(&shape), record.cells().map(sent).collect())));
+                    rows.push((key, columns.fields(record)));
                 }
             }
         }
@@ -212,54 +325,68 @@ impl Sealed {
     }
 }
 
-/// A cell as it was before it became one.
-pub(super) fn sent(cell: &str) -> Option<Value> {
-    match cell {
-        "" => None,
-        NULL => Some(Value::Null),
-        text => Some(Value::from(text)),
+/// The bytes a cell is quoted for.
+struct Special([bool; 256]);
+
+impl Special {
+    fn new(delimiter: Delimiter) -> Self {
+        let mut special = [false; 256];
+        for byte in [delimiter.byte(), b'"', b'\n', b'\r'] {
+            if let Some(is) = special.get_mut(usize::from(byte)) {
+                *is = true;
+            }
+        }
+        Self(special)
+    }
+
+    /// Every byte is looked at, which takes fewer steps than to stop at the first.
+    fn is_in(&self, text: &[u8]) -> bool {
+        text.iter().fold(false, |any, byte| any | self.0.get(usize::from(*byte)).copied().unwrap_or(true))
     }
 }
 
-/// Equal for equal cells, within this process.
-pub(super) fn hash<'a>(cells: impl IntoIterator<Item = &'a str>) -> u64 {
-    let mut hasher = FixedState::with_seed(0).build_hasher();
-    for cell in cells {
-        hasher.write(cell.as_bytes());
-        hasher.write_u8(0xff);
+fn ending(form: Form) -> &'static [u8] {
+    match form.ending {
+        LineEnding::Lf => b"\n",
+        LineEnding::Crlf => b"\r\n",
     }
-    hasher.finish()
 }
 
-/// One line. A cell is quoted when it holds the delimiter, a quote or a line break, or begins or ends with a blank; the only
-/// cell of a line is quoted when it is empty, as an empty line is no record.
-fn write_record(out: &mut Vec<u8>, cells: &[&str], form: Form) {
+/// One line; the only cell of a line is quoted when it is empty, as an empty line is no record.
+fn write_record(out: &mut Vec<u8>, cells: &[&str], form: Form, special: &Special) {
     let delimiter = form.delimiter.byte();
     for (at, cell) in cells.iter().enumerate() {
         if at > 0 {
             out.push(delimiter);
         }
-        let bytes = cell.as_bytes();
-        let special = |byte: &u8| *byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-        let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        if bytes.iter().any(special) || blank(bytes.first()) || blank(bytes.last()) || (cells.len() == 1 && bytes.is_empty()) {
-            let doubled: Cow<'_, str> = if bytes.contains(&b'"') { Cow::Owned(cell.replace('"', "\"\"")) } else { Cow::Borrowed(cell) };
-            out.push(b'"');
-            out.extend_from_slice(doubled.as_bytes());
-            out.push(b'"');
-        } else {
-            out.extend_from_slice(bytes);
-        }
+        write_cell(out, cell, special, cells.len() == 1 && cell.is_empty());
     }
-    out.extend_from_slice(match form.ending {
-        LineEnding::Lf => b"\n",
-        LineEnding::Crlf => b"\r\n",
-    });
+    out.extend_from_slice(ending(form));
+}
+
+/// A cell is quoted when it holds the delimiter, a quote or a line break, or begins or ends with a blank.
+fn write_cell(out: &mut Vec<u8>, cell: &str, special: &Special, quoted: bool) {
+    let bytes = cell.as_bytes();
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if !(quoted || special.is_in(bytes) || blank(bytes.first()) || blank(bytes.last())) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    out.push(b'"');
+    for (at, part) in cell.split('"').enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.push(b'"');
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::salesforce::bulk::block::Block;
+    use crate::salesforce::bulk::job::IngestOperation;
     use proptest::prelude::*;
 
     pub(crate) fn form(delimiter: Delimiter, ending: LineEnding) -> Form {
@@ -294,7 +421,7 @@ pub(super) mod tests {
         assert!(file.push(&cells(&[("K", "1234")])).unwrap().is_none());
         assert!(file.push(&cells(&[("K", "5678")])).unwrap().is_none());
         let first = file.push(&cells(&[("K", "9")])).unwrap().unwrap();
-        assert_eq!((text(&first), first.rows, first.expected.len()), ("K\n1234\n5678\n", 2, 2));
+        assert_eq!((text(&first), first.rows), ("K\n1234\n5678\n", 2));
         let second = file.push(&cells(&[("K", "10"), ("L", "x")])).unwrap().unwrap();
         assert_eq!((text(&second), second.rows), ("K\n9\n", 1));
         assert_eq!(text(&file.seal()), "K,L\n10,x\n");
@@ -316,9 +443,9 @@ pub(super) mod tests {
         let mut sealed = file.seal();
         let header = vec!["sf__Id".to_owned(), "V".to_owned(), "k".to_owned()];
         let places = sealed.places(&header);
-        let mut settle = |key: &'static str| sealed.settle(&places, |at| ["", "other", key][at]);
+        let mut settle = |key: &'static str| sealed.settle(&places, Block::of(&["", "other", key]).record(0));
         assert_eq!([settle("a"), settle("a"), settle("a"), settle("c"), settle("b")], [true, true, false, false, true]);
-        assert!(sealed.expected.is_empty());
+        assert!(sealed.unsettled().unwrap().is_empty());
     }
 
     #[test]
@@ -331,6 +458,54 @@ pub(super) mod tests {
         assert!(file.push(&wide).is_err());
         file.push(&cells(&[("A", "1")])).unwrap();
         assert_eq!(text(&file.seal()), "A\n1\n");
+    }
+
+    fn any_value() -> impl Strategy<Value = Option<Value>> {
+        let text = prop_oneof!["[a-z ]{0,4}", "([,\"\r\n é]|\\PC){0,6}", Just(NULL.to_owned())];
+        let relation = text.clone().prop_map(|text| serde_json::json!({"Ext__c": text}));
+        prop_oneof![
+            6 => text.prop_map(|text| Some(Value::from(text))),
+            2 => any::<i64>().prop_map(|number| Some(Value::from(number))),
+            1 => any::<f64>().prop_map(|number| Some(Value::from(number))),
+            1 => any::<bool>().prop_map(|flag| Some(Value::from(flag))),
+            1 => Just(Some(Value::Null)),
+            1 => Just(Some(serde_json::json!(["a", "b;"]))),
+            1 => Just(Some(serde_json::json!([{}]))),
+            1 => relation.prop_map(Some),
+            3 => Just(None),
+        ]
+    }
+
+    proptest! {
+        /// What is known of a shape makes no difference to the file.
+        #[test]
+        fn rows_that_look_alike_are_written_as_any_others(
+            rows in prop::collection::vec((any::<bool>(), prop::collection::vec(any_value(), 6)), 1..12),
+            names in prop::sample::subsequence(vec!["Email", "Ext__c", "b", "a'b"], 0..4).prop_shuffle(),
+            operation in prop::sample::select(vec![
+                IngestOperation::Insert, IngestOperation::Update, IngestOperation::upsert("ext__c"), IngestOperation::Delete,
+            ]),
+            bytes in 20usize..200,
+            by_mail in any::<bool>(),
+        ) {
+            let shapes = [
+                Shape::new(["Id", "Ext__c", "B", "Email", "Rel__r", "attributes"]),
+                Shape::new(["Email", "Id", "b", "B", "ext__c", "a'b"]),
+            ];
+            let encoding = Encoding::new(operation.clone());
+            let key = operation.required().or(by_mail.then_some("email")).map(ToOwned::to_owned);
+            let columns: Vec<String> = names.into_iter().map(ToOwned::to_owned).collect();
+            let form = Form { bytes, ..form(Delimiter::Comma, LineEnding::Lf) };
+            let mut quick = JobFile::new(form, columns.clone(), key.clone());
+            let mut slow = JobFile::new(form, columns, key);
+            let text_of = |sealed: Option<Sealed>| sealed.map(|sealed| (text(&sealed).to_owned(), sealed.rows, sealed.expected.marks().to_vec()));
+            for (first, values) in rows {
+                let row = Fields::from_values(Arc::clone(&shapes[usize::from(first)]), values);
+                let by_cell = encoding.cells(&row).and_then(|cells| slow.push(&cells)).map(text_of).map_err(|error| error.to_string());
+                prop_assert_eq!(quick.push_row(&encoding, &row).map(text_of).map_err(|error| error.to_string()), by_cell);
+            }
+            prop_assert_eq!(text_of(Some(quick.seal())), text_of(Some(slow.seal())));
+        }
     }
 
     proptest! {

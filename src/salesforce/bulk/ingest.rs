@@ -20,8 +20,9 @@ use crate::salesforce::client::Salesforce;
 
 /// 150 MB once encoded is the most a job takes, which leaves 100 MB of CSV (Bulk API 2.0 Developer Guide, "Upload Job Data").
 pub(super) const MOST_BYTES: usize = 100_000_000;
-/// One job's file is held in memory until its outcomes are in.
-const DEFAULT_BYTES: usize = 8 << 20;
+/// One job's file is held in memory until its outcomes are in: 10,000 rows of 300 bytes are
+/// one of the org's internal batches.
+const DEFAULT_BYTES: usize = 3 << 20;
 /// Fifteen of the org's internal batches of 10,000.
 const DEFAULT_ROWS: u64 = 150_000;
 /// A file whose upload fails of passing trouble is sent so often, each time to a new job.
@@ -98,8 +99,8 @@ impl Ingest {
         self
     }
 
-    /// The longest file of one job, in bytes: at most 100 MB, which is as much as a job takes. Default: 8 MiB. Memory is about
-    /// this much for each job in flight, twice.
+    /// The longest file of one job, in bytes: at most 100 MB, which is as much as a job takes. Default: 3 MiB. Memory is about
+    /// this much for each job in flight, and one more.
     pub fn job_bytes(mut self, bytes: usize) -> Self {
         self.form.bytes = bytes.clamp(1, MOST_BYTES);
         self
@@ -243,8 +244,7 @@ impl Filler<'_> {
     async fn next(&mut self) -> Option<Filled> {
         while !self.stop.load(Ordering::Relaxed) {
             let Some(row) = self.rows.next().await else { break };
-            let pushed = self.encoding.cells(&row).and_then(|cells| self.file.push(&cells));
-            match pushed {
+            match self.file.push_row(&self.encoding, &row) {
                 Ok(None) => {}
                 Ok(Some(full)) => return Some(Filled::File(full)),
                 Err(error) => {

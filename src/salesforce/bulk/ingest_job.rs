@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rest::Call;
 use crate::rest::percent_encode;
+use crate::salesforce::bulk::awaited::Places;
 use crate::salesforce::bulk::file::Sealed;
 use crate::salesforce::bulk::job::{Delimiter, JobInfo, JobState, JobTicket};
 use crate::salesforce::bulk::outcome::{IngestEvent, IngestReport, RowOutcome, RowResult, Sent};
@@ -119,7 +120,7 @@ impl IngestJob {
     /// The outcomes of an ended job's rows, as the org's files tell them: saved ones, failed ones, then those not reached. In no
     /// order within a file. Memory is a piece of a file, which its rows share. Three API calls.
     pub fn results(&self) -> BoxStream<'static, Result<RowOutcome>> {
-        let rows = self.batches(false).map_ok(|batch| stream::iter(batch.rows.into_iter().map(Ok)));
+        let rows = self.batches(false).map_ok(|batch| stream::iter(batch.events.into_iter().filter_map(IngestEvent::into_row).map(Ok)));
         rows.try_flatten().boxed()
     }
 
@@ -185,15 +186,17 @@ impl IngestJob {
 
     fn read(&self, file: ResultFile, reader: CsvReader) -> BoxStream<'static, Result<Arrived>> {
         let key = self.ticket.key.clone();
-        let batches = stream::try_unfold((reader, None::<ResultColumns>), move |(mut reader, columns)| {
+        let batches = stream::try_unfold((reader, None::<(ResultColumns, Arc<[String]>)>), move |(mut reader, known)| {
             let key = key.clone();
             async move {
                 let Some(block) = reader.records().await? else { return Ok::<_, Error>(None) };
-                let columns = columns.unwrap_or_else(|| ResultColumns::new(file, reader.header(), key.as_deref()));
+                let new = || (ResultColumns::new(file, reader.header(), key.as_deref()), Arc::from(reader.header()));
+                let (columns, header) = known.unwrap_or_else(new);
                 let block = Arc::new(block);
-                let rows = (0..block.len()).map(|row| columns.outcome(&block, row)).collect::<Result<Vec<_>>>()?;
-                let batch = Arrived { header: reader.header().to_vec(), rows };
-                Ok(Some((batch, (reader, Some(columns)))))
+                let event = |row| columns.outcome(&block, row).map(IngestEvent::Row);
+                let events = (0..block.len()).map(event).collect::<Result<Vec<_>>>()?;
+                let batch = Arrived { header: Arc::clone(&header), events };
+                Ok(Some((batch, (reader, Some((columns, header))))))
             }
         });
         batches.boxed()
@@ -212,8 +215,9 @@ pub(super) fn one_by_one<'a>(events: impl Stream<Item = Result<Vec<IngestEvent>>
 
 /// Rows of a result file.
 struct Arrived {
-    header: Vec<String>,
-    rows: Vec<RowOutcome>,
+    header: Arc<[String]>,
+    /// A row each.
+    events: Vec<IngestEvent>,
 }
 
 pub(super) async fn delete(client: &Salesforce, path: String) -> Result<bool> {
@@ -248,22 +252,21 @@ impl Tally {
     }
 
     fn note(&mut self, batch: Arrived) -> Vec<IngestEvent> {
-        let mut events = Vec::with_capacity(batch.rows.len());
-        let places = self.file.as_ref().map(|file| file.places(&batch.header)).unwrap_or_default();
-        for row in batch.rows {
+        let places = &self.file.as_ref().map_or_else(|| Places::Each(Vec::new()), |file| file.places(&batch.header));
+        for event in &batch.events {
+            let IngestEvent::Row(row) = event else { continue };
             match &row.result {
                 RowResult::Saved { .. } => self.saved += 1,
                 RowResult::Failed { .. } => self.failed += 1,
                 RowResult::Missing | RowResult::Unprocessed => self.unprocessed += 1,
             }
             if let (Some(file), Sent::Record(_, block, at)) = (&mut self.file, &row.sent)
-                && !file.settle(&places, |cell| block.record(*at).get(cell).unwrap_or_default())
+                && !file.settle(places, block.record(*at))
             {
                 self.unexpected += 1;
             }
-            events.push(IngestEvent::Row(row));
         }
-        events
+        batch.events
     }
 
     /// The rows no file named, and the report.

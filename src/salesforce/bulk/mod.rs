@@ -10,12 +10,14 @@
 //! The rules are those of the "Bulk API 2.0 and Bulk API Developer Guide".
 
 mod api;
+mod awaited;
 mod block;
 mod cells;
 mod file;
 mod ingest;
 mod ingest_job;
 mod job;
+mod layout;
 mod open;
 mod operations;
 mod outcome;
@@ -23,6 +25,7 @@ mod polling;
 mod query_job;
 mod reader;
 mod rows;
+mod sent;
 
 pub use crate::salesforce::route::{Route, Volume};
 pub use api::Bulk;

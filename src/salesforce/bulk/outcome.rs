@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::model::{Fields, RecordId};
 use crate::salesforce::bulk::block::Block;
 use crate::salesforce::bulk::job::{JobInfo, JobTicket};
-use crate::salesforce::bulk::rows::SentColumns;
+use crate::salesforce::bulk::sent::SentColumns;
 
 /// What became of one row.
 #[derive(Debug)]

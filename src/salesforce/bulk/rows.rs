@@ -7,8 +7,8 @@ use serde_json::{Number, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntitySchema, FieldType, Fields, Shape};
 use crate::salesforce::bulk::block::{Block, Record};
-use crate::salesforce::bulk::file::sent;
 use crate::salesforce::bulk::outcome::{RowOutcome, RowResult, Sent};
+use crate::salesforce::bulk::sent::SentColumns;
 use crate::salesforce::dialect::{Complaint, row_error};
 use crate::salesforce::ids;
 use crate::salesforce::soql::identifier;
@@ -92,36 +92,14 @@ pub(super) struct ResultColumns {
     key: Option<usize>,
 }
 
-/// Which cells of a record were sent, and under which names.
-#[derive(Debug)]
-pub(super) struct SentColumns {
-    shape: Arc<Shape>,
-    /// Per cell of a record: where it goes.
-    places: Vec<Option<usize>>,
-}
-
-impl SentColumns {
-    pub(super) fn fields(&self, record: Record<'_>) -> Fields {
-        let mut values = vec![None; self.shape.len()];
-        for (cell, place) in record.cells().zip(&self.places) {
-            if let Some(slot) = place.and_then(|place| values.get_mut(place)) {
-                *slot = sent(cell);
-            }
-        }
-        Fields::from_values(Arc::clone(&self.shape), values)
-    }
-}
-
 impl ResultColumns {
     pub(super) fn new(file: ResultFile, header: &[String], key: Option<&str>) -> Self {
         const OWN: [&str; 3] = ["sf__Created", "sf__Error", "sf__Id"];
-        let is_own = |name: &String| OWN.contains(&name.as_str());
         let at = |name: &str| header.iter().position(|column| column == name);
-        let shape = Shape::new(header.iter().filter(|name| !is_own(name)));
-        let places = header.iter().map(|name| if is_own(name) { None } else { shape.position(name) }).collect();
         let [created, error, id] = OWN.map(at);
+        let sent = Arc::new(SentColumns::new(header, |name| !OWN.contains(&name)));
         let key = key.and_then(|key| header.iter().position(|name| name.eq_ignore_ascii_case(key)));
-        Self { file, created, error, id, sent: Arc::new(SentColumns { shape, places }), key }
+        Self { file, created, error, id, sent, key }
     }
 
     /// The outcome of a row of `block`. A row that was saved shares the block with its neighbours; one that was not is likely to
