@@ -12,7 +12,7 @@ use crate::queue::entry::{Entry, EntryId, Priority};
 use crate::queue::lane::Lane;
 use crate::queue::lease::{Claim, Lease, LeaseToken, MAX_TTL};
 use crate::queue::postgres::queue::PostgresQueue;
-use crate::queue::postgres::schema::{lock, preamble, preamble_by_index, timestamp, unsigned};
+use crate::queue::postgres::schema::{lock, preamble, preamble_by_index, refresh, timestamp, unsigned};
 
 const WHAT: &str = "could not claim";
 
@@ -90,9 +90,12 @@ impl PostgresQueue {
         }
         let expires = now.saturating_add(micros(want.ttl.min(MAX_TTL)));
         let (mut of, mut fences, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut leases, mut one_each) = (Vec::with_capacity(picked.len()), true);
+        let (mut leases, mut undue, mut one_each) = (Vec::with_capacity(picked.len()), Vec::new(), true);
         for (text, deliveries, attempts, fence) in &picked {
-            let Some((_, prefix)) = entries.remove(text.as_str()).filter(|(_, prefix)| !prefix.is_empty()) else { continue };
+            let Some((_, prefix)) = entries.remove(text.as_str()).filter(|(_, prefix)| !prefix.is_empty()) else {
+                undue.push(text.as_str());
+                continue;
+            };
             one_each &= prefix.len() == 1;
             for entry in &prefix {
                 of.push(text.as_str());
@@ -103,6 +106,10 @@ impl PostgresQueue {
             let token = LeaseToken { lane, fence: unsigned(*fence) };
             let count = |number: i32| u32::try_from(number).unwrap_or(0);
             leases.push(Lease::new(token, timestamp(expires)?, count(*deliveries) + 1, count(*attempts), prefix));
+        }
+        if !undue.is_empty() {
+            // The server's clock was set back since their heads came due. They must not stand before the others until it is there.
+            refresh(connection, &undue, now, false).await.map_err(wrap)?;
         }
         let sql = if one_each { LEASE_ONE } else { LEASE };
         sqlx::query(sql).bind(of).bind(fences).bind(ids).bind(expires).execute(connection).await.map_err(wrap)?;

@@ -17,9 +17,9 @@ const WHAT: &str = "could not enqueue";
 const REMEMBER: &str = "INSERT INTO crm_sync_queue_op AS known (op, known_until) SELECT op, $2 FROM unnest($1::text[]) AS new (op) \
     ON CONFLICT (op) DO UPDATE SET known_until = excluded.known_until WHERE known.known_until <= $3 \
     RETURNING op, nextval('crm_sync_queue_entry_id')";
-/// Op ids whose window is over, a bounded number per call.
+/// Op ids whose window is over, a bounded number per call: more than come with it, so that they do not become ever more.
 const FORGET: &str = "DELETE FROM crm_sync_queue_op WHERE ctid = ANY (ARRAY(\
-    SELECT ctid FROM crm_sync_queue_op WHERE known_until <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED))";
+    SELECT ctid FROM crm_sync_queue_op WHERE known_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
 /// Answers those that had a row before.
 const LANES: &str = "WITH put AS (INSERT INTO crm_sync_queue_lane AS lane \
     (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at) \
@@ -91,7 +91,8 @@ impl PostgresQueue {
         let known_until = now.saturating_add(self.window);
         let accepted: Vec<(String, i64)> =
             sqlx::query_as(REMEMBER).bind(&ops).bind(known_until).bind(now).fetch_all(&mut *connection).await.map_err(wrap)?;
-        sqlx::query(FORGET).bind(now).execute(&mut *connection).await.map_err(wrap)?;
+        let forgotten = i64::try_from(entries.len().saturating_mul(2)).unwrap_or(i64::MAX).max(1_000);
+        sqlx::query(FORGET).bind(now).bind(forgotten).execute(&mut *connection).await.map_err(wrap)?;
         let mut ids: Vec<i64> = accepted.iter().map(|(_, id)| *id).collect();
         ids.sort_unstable();
         let mut accepted: HashSet<String> = accepted.into_iter().map(|(op, _)| op).collect();

@@ -59,19 +59,15 @@ impl PostgresQueue {
         let mut work = Work::default();
         let mut settled = Vec::with_capacity(outcomes.len());
         for (outcome, text) in outcomes.iter().zip(&names) {
-            let held = open.get(text).is_some_and(|row| u64::try_from(row.1) == Ok(outcome.token.fence) && row.2 > now);
-            match open.remove(text).filter(|_| held) {
-                Some(row) => {
-                    work.add(row, outcome, now)?;
-                    settled.push(Settled::Applied);
-                }
-                None => settled.push(Settled::LeaseLost),
-            }
-            if !held && let Some(row) = locked.iter().find(|row| row.0 == **text) {
-                // A stale token does not spend the lane: a good one may follow in the same call.
-                if !work.lanes.iter().any(|lane| lane == *text) {
-                    open.insert(text, row);
-                }
+            // A stale token does not spend the lane: a good one may follow in the same call.
+            let held = |row: &&LockedLane| u64::try_from(row.1) == Ok(outcome.token.fence) && row.2 > now;
+            if let std::collections::hash_map::Entry::Occupied(row) = open.entry(text)
+                && held(row.get())
+            {
+                work.add(row.remove(), outcome, now)?;
+                settled.push(Settled::Applied);
+            } else {
+                settled.push(Settled::LeaseLost);
             }
         }
         work.write(connection, now).await.map_err(wrap)?;
