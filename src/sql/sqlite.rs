@@ -65,6 +65,9 @@ impl SqliteOptions {
     }
 }
 
+/// A log of so many bytes is long: about a thousand pages, which is SQLite's own measure.
+const LOG: u64 = 4_000_000;
+
 /// A database; clones share the connection.
 #[derive(Clone)]
 pub(crate) struct Database {
@@ -80,6 +83,8 @@ struct Open {
     path: Arc<PathBuf>,
     /// Which file was opened, where the system tells.
     file: Option<(u64, u64)>,
+    /// The log beside it, unless the database is in memory.
+    log: Option<PathBuf>,
     generation: Option<String>,
     /// The components whose tables were found to be right.
     known: Vec<&'static str>,
@@ -107,7 +112,12 @@ impl Database {
             })?;
         let path = Arc::new(path.to_owned());
         let file = if in_memory { None } else { file_at(&path) };
-        let open = Open { connection, path: Arc::clone(&path), file, generation: options.generation.clone(), known: Vec::new() };
+        let log = (!in_memory).then(|| {
+            let mut name = path.as_os_str().to_owned();
+            name.push("-wal");
+            PathBuf::from(name)
+        });
+        let open = Open { connection, path: Arc::clone(&path), file, log, generation: options.generation.clone(), known: Vec::new() };
         Ok(Self { open: Arc::new(Mutex::new(open)), host, path, synchronous: options.synchronous })
     }
 
@@ -135,6 +145,24 @@ impl Database {
     ) -> Result<T> {
         self.on_open(move |open, host| {
             open.check(schema)?;
+            work(&mut open.connection, host)
+        })
+        .await
+    }
+
+    /// As [`Database::run`], for a call that writes and may take a moment: if the log has become long, its pages are moved into the
+    /// database first.
+    ///
+    /// SQLite itself would move them at the end of whichever commit makes the log long, and let whoever writes next wait for the
+    /// disk at the start of the new log. So both are done by those who are not waited for.
+    pub(crate) async fn run_at_leisure<T: Send + 'static>(
+        &self,
+        schema: Schema,
+        work: impl FnOnce(&mut Connection, &Host) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.on_open(move |open, host| {
+            open.check(schema)?;
+            open.shorten_log();
             work(&mut open.connection, host)
         })
         .await
@@ -194,6 +222,14 @@ impl Open {
              start over knowingly with a new file"
         );
         Err(Error::new(schema.kind, message).retrying(Retry::Never))
+    }
+
+    fn shorten_log(&self) {
+        let long = |log: &PathBuf| std::fs::metadata(log).is_ok_and(|found| found.len() > LOG);
+        if self.log.as_ref().is_some_and(long) {
+            // If it fails now, the next call tries again; a disk that fails is told by the call's own commit.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
     }
 
     /// Refuses tables that are missing, of another version or of another generation; these are looked at once.
@@ -329,9 +365,14 @@ fn configure(connection: &Connection, in_memory: bool, options: &SqliteOptions) 
         connection.pragma_update(None, "fullfsync", true)?;
     }
     connection.set_prepared_statement_cache_capacity(64);
+    // 16 MiB at most.
+    connection.pragma_update(None, "cache_size", -16_384)?;
     if in_memory {
         return Ok(true);
     }
+    // See `run_at_leisure`. A log that begins anew is cut, so that its length tells how much is in it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 0, |_| Ok(()))?;
     // Two connections that switch a new file to WAL at once can be refused without waiting. An empty write transaction waits
     // for the other one by the busy timeout.
     let mut attempts = 0;

@@ -91,7 +91,7 @@ impl SqliteStore {
     /// was changed then, neither in the store nor in the queue.
     pub async fn commit_settling(&self, batch: Batch, outcomes: Vec<Settle>) -> Result<Vec<u64>> {
         check_outcomes(outcomes.len())?;
-        self.database.run(STORE, move |connection, host| commit(connection, host, batch, &outcomes)).await
+        self.database.run_at_leisure(STORE, move |connection, host| commit(connection, host, batch, &outcomes)).await
     }
 
     /// Lets SQLite check the whole file; takes seconds for large ones.
@@ -112,7 +112,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<u64>> {
-        self.database.run(STORE, move |connection, host| commit(connection, host, batch, &[])).await
+        self.database.run_at_leisure(STORE, move |connection, host| commit(connection, host, batch, &[])).await
     }
 
     async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {

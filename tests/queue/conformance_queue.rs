@@ -227,6 +227,25 @@ async fn a_file_that_was_lost_is_loud_and_never_an_empty_queue() {
     assert_eq!(remembering.claim(&Claim::new("w")).await.unwrap().len(), 1);
 }
 
+/// A file that somebody else keeps locked is as a server that does not answer: a failure that may pass, never an empty queue.
+#[tokio::test]
+async fn a_file_that_is_locked_is_a_failure_that_may_pass() {
+    let bench = Sqlite::new(Synchronous::Normal);
+    let entry = |op: &str| NewEntry::new(Lane::new("sf", Entity::from_static("Lead"), "1"), op, "x");
+    bench.open(0).await.unwrap().enqueue(vec![entry("1")]).await.unwrap();
+    let path = bench.folder.path().join("0.db");
+    let options = SqliteOptions::default().busy_timeout(Duration::from_millis(50));
+    let queue = SqliteQueue::open_with(&path, bench.host.clone(), &options).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for error in [queue.claim(&Claim::new("w")).await.unwrap_err(), queue.enqueue(vec![entry("2")]).await.unwrap_err()] {
+        assert!(error.kind() == ErrorKind::Queue && error.is_retryable() && !error.may_have_applied(), "{error:?}");
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(matches!(queue.enqueue(vec![entry("2")]).await.unwrap()[..], [Enqueued::New(_)]));
+    assert_eq!(queue.claim(&Claim::new("w")).await.unwrap()[0].entries.len(), 2);
+}
+
 /// What a claim costs is what it hands out, not what waits: the plan of every statement of a claim is a search.
 #[tokio::test]
 async fn a_claim_among_many_waiting_lanes_costs_the_same() {

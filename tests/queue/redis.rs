@@ -260,6 +260,35 @@ async fn keys_of_another_version_are_refused_by_name() {
     assert_eq!(open(&server, &prefix, None).await.unwrap().claim(&want()).await.unwrap().len(), 1);
 }
 
+/// The server's clock is set back after many lanes came due: they wait again, and do not stand before those that may go.
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_that_are_undue_again_stop_no_others() {
+    let Some(server) = Server::redis() else { return };
+    let prefix = server.fresh_name();
+    let queue = open(&server, &prefix, None).await.unwrap();
+    let past: jiff::Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
+    let early = (0..30).map(|number| entry(&format!("early {number}"), &format!("early {number}")).not_before(past));
+    queue.enqueue(early.collect()).await.unwrap();
+    queue.enqueue(vec![entry("late", "late")]).await.unwrap();
+    // As if the heads had come due by a clock that was far ahead.
+    let (mut connection, key) = (connect(&server).await, format!("{{{prefix}}}:queue:entries"));
+    let rows: Vec<(String, String)> = redis::cmd("HGETALL").arg(&key).query_async(&mut connection).await.unwrap();
+    let mut undue = 0;
+    for (id, row) in rows {
+        let moved = row.replace(&format!("\n{}\n", past.as_microsecond()), "\n4000000000000000\n");
+        undue += usize::from(moved != row);
+        redis::cmd("HSET").arg(&key).arg(id).arg(moved).exec_async(&mut connection).await.unwrap();
+    }
+    assert_eq!(undue, 30);
+    let mut ops = Vec::new();
+    for _ in 0..5 {
+        let leases = queue.claim(&want().lanes(10)).await.unwrap();
+        ops.extend(leases.iter().flat_map(|lease| lease.entries.iter().map(|entry| entry.op.clone())));
+    }
+    assert_eq!(ops, ["late"]);
+    assert_eq!(queue.stats().await.unwrap().lanes, 31);
+}
+
 /// However many op ids come at once, those whose time is over are forgotten as fast.
 #[tokio::test(flavor = "multi_thread")]
 async fn remembered_op_ids_do_not_become_ever_more() {

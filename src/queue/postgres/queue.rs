@@ -136,7 +136,7 @@ impl PostgresQueue {
         self.tables
             .bounded(WHAT, async {
                 let mut inner = self.tables.nested(connection, WHAT).await?;
-                let outcome = self.settle_on(&mut inner, outcomes).await?;
+                let outcome = self.settle_on(&mut inner, &outcomes).await?;
                 inner.commit().await.map_err(|error| self.tables.failure(WHAT, error))?;
                 Ok(outcome)
             })
@@ -188,7 +188,7 @@ impl Queue for PostgresQueue {
         if outcomes.is_empty() {
             return Ok(Vec::new());
         }
-        transaction!(self, "could not settle", |connection| self.settle_on(&mut connection, outcomes).await)
+        transaction!(self, "could not settle", |connection| self.settle_alone(&mut connection, outcomes).await)
     }
 
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<Parked>> {

@@ -1,5 +1,6 @@
 //! Ending leases.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use sqlx::postgres::PgConnection;
@@ -9,11 +10,20 @@ use crate::queue::entry::check_outcomes;
 use crate::queue::parked::Cause;
 use crate::queue::postgres::claim::{damaged, micros};
 use crate::queue::postgres::queue::PostgresQueue;
-use crate::queue::postgres::schema::{LockedLane, drop_empty, lock, preamble, refresh};
+use crate::queue::postgres::schema::{LockedLane, drop_empty, lock, preamble, preamble_by_index, refresh};
 use crate::queue::settle::{Settle, Settled, Then};
 
 const WHAT: &str = "could not settle";
 const DONE: &str = "DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[])";
+/// Lanes whose only entry is done: they go, without being locked or looked through first. Each is looked up by its name, however few
+/// the planner expects to find. A row that changes meanwhile is looked at again as it is then, by all that is asked of `lane`: so
+/// nothing that comes in is lost.
+const GONE: &str = "DELETE FROM crm_sync_queue_lane AS lane USING (\
+        SELECT found.place, held.fence FROM unnest($1::text[], $2::bigint[]) AS held (lane, fence) CROSS JOIN LATERAL (\
+            SELECT ctid AS place FROM crm_sync_queue_lane AS one WHERE one.lane = held.lane OFFSET 0) AS found) AS held \
+    WHERE lane.ctid = held.place AND lane.fence = held.fence AND NOT lane.more AND lane.frozen = 0 \
+    AND lane.leased_until > (date_part('epoch', clock_timestamp()) * 1000000)::bigint \
+    RETURNING lane.lane, lane.fence, lane.leased";
 const PARK: &str = "WITH moved AS (DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[]) RETURNING *) \
     INSERT INTO crm_sync_queue_parked (id, lane, connection, entity, record, op, kind, priority, scope, payload, mapping, not_before, \
         enqueued_at, coalesce_by, cause, cause_group, attempts, parked_at, froze) \
@@ -46,10 +56,64 @@ struct Parking {
 }
 
 impl PostgresQueue {
-    pub(super) async fn settle_on(&self, connection: &mut PgConnection, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {
+    /// In a transaction of the queue's own.
+    pub(super) async fn settle_alone(&self, connection: &mut PgConnection, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {
         check_outcomes(outcomes.len())?;
         let wrap = |error| self.tables.failure(WHAT, error);
+        preamble_by_index(&self.tables, connection, WHAT).await?;
+        let texts: Vec<String> = outcomes.iter().map(|outcome| outcome.token.lane.encode()).collect();
+        let mut times: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
+        for text in &texts {
+            *times.entry(text).or_default() += 1;
+        }
+        // Of several settles of one lane the first that holds counts; they are looked at one by one below.
+        let ending = |outcome: &Settle, text: &str| -> Option<i64> {
+            let ends = outcome.done > 0 && times.get(text) == Some(&1);
+            i64::try_from(outcome.token.fence).ok().filter(|_| ends)
+        };
+        let fences: Vec<Option<i64>> = outcomes.iter().zip(&texts).map(|(outcome, text)| ending(outcome, text)).collect();
+        // In the order of the names, as everybody locks.
+        let mut held: Vec<(&str, i64)> = texts.iter().zip(&fences).filter_map(|(text, fence)| Some((text.as_str(), (*fence)?))).collect();
+        held.sort_unstable();
+        let mut gone: HashMap<(String, i64), Vec<i64>> = HashMap::new();
+        if !held.is_empty() {
+            let (lanes, fences): (Vec<&str>, Vec<i64>) = held.into_iter().unzip();
+            let rows: Vec<(String, i64, Vec<i64>)> =
+                sqlx::query_as(GONE).bind(lanes).bind(fences).fetch_all(&mut *connection).await.map_err(wrap)?;
+            gone.extend(rows.into_iter().map(|(lane, fence, leased)| ((lane, fence), leased)));
+        }
+        if !gone.is_empty() {
+            let ids: Vec<i64> = gone.values().flatten().copied().collect();
+            sqlx::query(DONE).bind(ids).execute(&mut *connection).await.map_err(wrap)?;
+        }
+        let mut settled = vec![Settled::LeaseLost; outcomes.len()];
+        let mut others = Vec::new();
+        for (((at, outcome), text), fence) in outcomes.into_iter().enumerate().zip(texts).zip(fences) {
+            let ended = fence.is_some_and(|fence| gone.remove(&(text, fence)).is_some());
+            match settled.get_mut(at) {
+                Some(slot) if ended => *slot = Settled::Applied,
+                _ => others.push((at, outcome)),
+            }
+        }
+        if !others.is_empty() {
+            let (places, others): (Vec<usize>, Vec<Settle>) = others.into_iter().unzip();
+            for (at, outcome) in places.into_iter().zip(self.settle_locked(connection, &others).await?) {
+                if let Some(slot) = settled.get_mut(at) {
+                    *slot = outcome;
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    pub(super) async fn settle_on(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> Result<Vec<Settled>> {
+        check_outcomes(outcomes.len())?;
         preamble(&self.tables, connection, WHAT).await?;
+        self.settle_locked(connection, outcomes).await
+    }
+
+    async fn settle_locked(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> Result<Vec<Settled>> {
+        let wrap = |error| self.tables.failure(WHAT, error);
         let texts: Vec<String> = outcomes.iter().map(|outcome| outcome.token.lane.encode()).collect();
         let names: Vec<&str> = texts.iter().map(String::as_str).collect();
         let locked = lock(connection, &names).await.map_err(wrap)?;
@@ -61,7 +125,7 @@ impl PostgresQueue {
         for (outcome, text) in outcomes.iter().zip(&names) {
             // A stale token does not spend the lane: a good one may follow in the same call.
             let held = |row: &&LockedLane| u64::try_from(row.1) == Ok(outcome.token.fence) && row.2 > now;
-            if let std::collections::hash_map::Entry::Occupied(row) = open.entry(text)
+            if let Entry::Occupied(row) = open.entry(text)
                 && held(row.get())
             {
                 work.add(row.remove(), outcome, now)?;

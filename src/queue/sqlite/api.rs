@@ -100,7 +100,7 @@ impl SqliteQueue {
         what: &'static str,
         work: impl FnOnce(&Connection, i64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.database.run(QUEUE, move |connection, host| in_transaction(connection, host, what, work)).await
+        self.database.run_at_leisure(QUEUE, move |connection, host| in_transaction(connection, host, what, work)).await
     }
 
     async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection, i64) -> Result<T> + Send + 'static) -> Result<T> {
@@ -134,19 +134,6 @@ fn in_transaction<T>(
     Ok(answer)
 }
 
-/// Runs a claim whose commit moves no pages of the log into the database: in a large one that takes longer than the claim. The
-/// next enqueue, settle or extension does it, so the log grows by the claims between two of them at most.
-fn without_checkpoint<T>(connection: &mut Connection, claim: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-    const PRAGMA: &str = "wal_autocheckpoint";
-    // SQLite's own default.
-    const PAGES: u32 = 1_000;
-    connection.pragma_update(None, PRAGMA, 0).map_err(|error| failure("could not claim", error))?;
-    let answer = claim(connection);
-    // What was claimed is claimed, whatever becomes of the setting.
-    let _ = connection.pragma_update(None, PRAGMA, PAGES);
-    answer
-}
-
 /// Settles within an open transaction; the outcomes in order.
 pub(crate) fn settle_in(connection: &Connection, outcomes: &[Settle], now: i64) -> Result<Vec<Settled>> {
     settling::settle(connection, outcomes, now).map_err(|error| failure("could not settle", error))
@@ -174,9 +161,7 @@ impl Queue for SqliteQueue {
                 if !claim::any(connection, host.now().as_microsecond()).map_err(|error| failure(READ, error))? {
                     return Ok(Vec::new());
                 }
-                without_checkpoint(connection, |connection| {
-                    in_transaction(connection, host, WHAT, |connection, now| claim::claim(connection, &want, now))
-                })
+                in_transaction(connection, host, WHAT, |connection, now| claim::claim(connection, &want, now))
             })
             .await
     }
