@@ -182,21 +182,20 @@ pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize, mete
 
         let mut transaction = pool.begin().await.unwrap();
         let now: i64 = sqlx::query_scalar(POSTGRES_NOW).fetch_one(&mut *transaction).await.unwrap();
-        let (lanes, fences): (Vec<String>, Vec<i64>) = picked.into_iter().map(|(lane, _, fence)| (lane, fence)).unzip();
-        let gone: Vec<(String, Vec<i64>)> = sqlx::query_as(
-            "DELETE FROM crm_sync_queue_lane AS lane USING (\
-                 SELECT found.place, held.fence FROM unnest($1::text[], $2::bigint[]) AS held (lane, fence) CROSS JOIN LATERAL (\
-                     SELECT ctid AS place FROM crm_sync_queue_lane AS one WHERE one.lane = held.lane OFFSET 0) AS found) AS held \
-             WHERE lane.ctid = held.place AND lane.fence = held.fence AND NOT lane.more AND lane.leased_until > $3 \
-             RETURNING lane.lane, lane.leased",
+        let lanes: Vec<String> = picked.into_iter().map(|(lane, ..)| lane).collect();
+        let gone: Vec<(String, i64, Vec<i64>)> = sqlx::query_as(
+            "DELETE FROM crm_sync_queue_lane AS lane WHERE lane.ctid = ANY (ARRAY(\
+                 SELECT found.place FROM unnest($1::text[]) AS held (lane) CROSS JOIN LATERAL (\
+                     SELECT ctid AS place FROM crm_sync_queue_lane AS one WHERE one.lane = held.lane OFFSET 0) AS found)) \
+             AND NOT lane.more AND lane.leased_until > $2 RETURNING lane.lane, lane.fence, lane.leased",
         )
         .bind(lanes)
-        .bind(fences)
         .bind(now)
         .fetch_all(&mut *transaction)
         .await
         .unwrap();
-        let ids: Vec<i64> = gone.into_iter().flat_map(|(_, leased)| leased).collect();
+        assert!(gone.iter().all(|(_, fence, _)| *fence > 0));
+        let ids: Vec<i64> = gone.into_iter().flat_map(|(.., leased)| leased).collect();
         assert_eq!(ids.len(), BATCH);
         sqlx::query("DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1)").bind(&ids).execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();

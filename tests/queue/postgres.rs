@@ -289,7 +289,7 @@ async fn lanes_that_are_undue_again_stop_no_others() {
     queue.enqueue(vec![entry("late", "late")]).await.unwrap();
     // As if the heads had come due by a clock that was an hour ahead.
     sqlx::query(
-        "UPDATE crm_sync_queue_entry SET not_before = (extract(epoch FROM now()) * 1000000)::bigint + 3600000000 WHERE op <> 'late'",
+        "UPDATE crm_sync_queue_lane SET not_before = (extract(epoch FROM now()) * 1000000)::bigint + 3600000000 WHERE record <> 'late'",
     )
     .execute(&pool)
     .await

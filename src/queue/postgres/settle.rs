@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use sqlx::postgres::PgConnection;
 
@@ -16,14 +17,16 @@ use crate::queue::settle::{Settle, Settled, Then};
 const WHAT: &str = "could not settle";
 const DONE: &str = "DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[])";
 /// Lanes whose only entry is done: they go, without being locked or looked through first. Each is looked up by its name, however few
-/// the planner expects to find. A row that changes meanwhile is looked at again as it is then, by all that is asked of `lane`: so
-/// nothing that comes in is lost.
-const GONE: &str = "DELETE FROM crm_sync_queue_lane AS lane USING (\
-        SELECT found.place, held.fence FROM unnest($1::text[], $2::bigint[]) AS held (lane, fence) CROSS JOIN LATERAL (\
-            SELECT ctid AS place FROM crm_sync_queue_lane AS one WHERE one.lane = held.lane OFFSET 0) AS found) AS held \
-    WHERE lane.ctid = held.place AND lane.fence = held.fence AND NOT lane.more AND lane.frozen = 0 \
-    AND lane.leased_until > (date_part('epoch', clock_timestamp()) * 1000000)::bigint \
+/// the planner expects to find. A row that changes meanwhile is looked at again as it is then, so nothing that comes in is lost.
+const GONE: &str = "DELETE FROM crm_sync_queue_lane AS lane WHERE lane.ctid = ANY (ARRAY(\
+        SELECT found.place FROM unnest($1::text[]) AS held (lane) CROSS JOIN LATERAL (\
+            SELECT ctid AS place FROM crm_sync_queue_lane AS one WHERE one.lane = held.lane OFFSET 0) AS found)) \
+    AND NOT lane.more AND lane.frozen = 0 AND lane.leased_until > (date_part('epoch', clock_timestamp()) * 1000000)::bigint \
     RETURNING lane.lane, lane.fence, lane.leased";
+/// Rows are not locked in the order of all others here, so nobody is waited for until the server finds a deadlock.
+const DO_NOT_WAIT: &str = "SELECT set_config('lock_timeout', '200', true)";
+/// For how many calls the short way is left alone after it was not one.
+const LONG_WAYS: u32 = 16;
 const PARK: &str = "WITH moved AS (DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[]) RETURNING *) \
     INSERT INTO crm_sync_queue_parked (id, lane, connection, entity, record, op, kind, priority, scope, payload, mapping, not_before, \
         enqueued_at, coalesce_by, cause, cause_group, attempts, parked_at, froze) \
@@ -56,54 +59,49 @@ struct Parking {
 }
 
 impl PostgresQueue {
-    /// In a transaction of the queue's own.
-    pub(super) async fn settle_alone(&self, connection: &mut PgConnection, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {
+    /// Whether all of the outcomes may be of lanes that are empty afterwards.
+    pub(super) fn may_be_short(&self, outcomes: &[Settle]) -> bool {
+        let waits = self.long_ways.load(Ordering::Relaxed);
+        if waits > 0 {
+            self.long_ways.store(waits - 1, Ordering::Relaxed);
+            return false;
+        }
+        outcomes.iter().all(|outcome| outcome.done > 0)
+    }
+
+    /// Settles all outcomes if each ends the only entry of its lane. With `false` the transaction is of no use: settle in another
+    /// one, the long way.
+    pub(super) async fn settle_short(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> Result<bool> {
         check_outcomes(outcomes.len())?;
-        let wrap = |error| self.tables.failure(WHAT, error);
         preamble_by_index(&self.tables, connection, WHAT).await?;
+        let done = self.drop_done(connection, outcomes).await.or_else(|error| {
+            let code = error.as_database_error().and_then(|error| error.code());
+            if matches!(code.as_deref(), Some("55P03" | "40P01")) { Ok(false) } else { Err(self.tables.failure(WHAT, error)) }
+        })?;
+        if !done {
+            self.long_ways.store(LONG_WAYS, Ordering::Relaxed);
+        }
+        Ok(done)
+    }
+
+    async fn drop_done(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> sqlx::Result<bool> {
+        sqlx::query(DO_NOT_WAIT).execute(&mut *connection).await?;
         let texts: Vec<String> = outcomes.iter().map(|outcome| outcome.token.lane.encode()).collect();
-        let mut times: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
-        for text in &texts {
-            *times.entry(text).or_default() += 1;
-        }
-        // Of several settles of one lane the first that holds counts; they are looked at one by one below.
-        let ending = |outcome: &Settle, text: &str| -> Option<i64> {
-            let ends = outcome.done > 0 && times.get(text) == Some(&1);
-            i64::try_from(outcome.token.fence).ok().filter(|_| ends)
+        let lanes: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let gone: Vec<(String, i64, Vec<i64>)> = sqlx::query_as(GONE).bind(lanes).fetch_all(&mut *connection).await?;
+        let mut fences: HashMap<&str, i64> = HashMap::with_capacity(gone.len());
+        fences.extend(gone.iter().map(|(lane, fence, _)| (lane.as_str(), *fence)));
+        // Each token once, and the right one.
+        let held = |(outcome, text): (&Settle, &String)| {
+            let fence = fences.remove(text.as_str());
+            fence.is_some_and(|fence| u64::try_from(fence) == Ok(outcome.token.fence))
         };
-        let fences: Vec<Option<i64>> = outcomes.iter().zip(&texts).map(|(outcome, text)| ending(outcome, text)).collect();
-        // In the order of the names, as everybody locks.
-        let mut held: Vec<(&str, i64)> = texts.iter().zip(&fences).filter_map(|(text, fence)| Some((text.as_str(), (*fence)?))).collect();
-        held.sort_unstable();
-        let mut gone: HashMap<(String, i64), Vec<i64>> = HashMap::new();
-        if !held.is_empty() {
-            let (lanes, fences): (Vec<&str>, Vec<i64>) = held.into_iter().unzip();
-            let rows: Vec<(String, i64, Vec<i64>)> =
-                sqlx::query_as(GONE).bind(lanes).bind(fences).fetch_all(&mut *connection).await.map_err(wrap)?;
-            gone.extend(rows.into_iter().map(|(lane, fence, leased)| ((lane, fence), leased)));
+        if !outcomes.iter().zip(&texts).all(held) {
+            return Ok(false);
         }
-        if !gone.is_empty() {
-            let ids: Vec<i64> = gone.values().flatten().copied().collect();
-            sqlx::query(DONE).bind(ids).execute(&mut *connection).await.map_err(wrap)?;
-        }
-        let mut settled = vec![Settled::LeaseLost; outcomes.len()];
-        let mut others = Vec::new();
-        for (((at, outcome), text), fence) in outcomes.into_iter().enumerate().zip(texts).zip(fences) {
-            let ended = fence.is_some_and(|fence| gone.remove(&(text, fence)).is_some());
-            match settled.get_mut(at) {
-                Some(slot) if ended => *slot = Settled::Applied,
-                _ => others.push((at, outcome)),
-            }
-        }
-        if !others.is_empty() {
-            let (places, others): (Vec<usize>, Vec<Settle>) = others.into_iter().unzip();
-            for (at, outcome) in places.into_iter().zip(self.settle_locked(connection, &others).await?) {
-                if let Some(slot) = settled.get_mut(at) {
-                    *slot = outcome;
-                }
-            }
-        }
-        Ok(settled)
+        let ids: Vec<i64> = gone.iter().flat_map(|(.., leased)| leased).copied().collect();
+        sqlx::query(DONE).bind(ids).execute(connection).await?;
+        Ok(true)
     }
 
     pub(super) async fn settle_on(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> Result<Vec<Settled>> {
