@@ -1,4 +1,5 @@
-//! What something took: time, and processor time of this process and of a server's, which is what a busy machine leaves comparable.
+//! What something took: time, memory, and processor time of this process and of a server's, which is what a busy machine leaves
+//! comparable.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,6 +37,18 @@ impl Meter {
         Took { time, processor: self.used().zip(started.used).map(|(now, then)| now.saturating_sub(then)) }
     }
 
+    /// Memory in KiB: of this process, and of the server, pages that its processes share counted once.
+    pub(crate) fn memory(self) -> (Option<u64>, Option<u64>) {
+        let server = self.server.and_then(|server| {
+            let mut all = memory_of(&server.to_string())?;
+            for child in children(server) {
+                all += memory_of(&child).unwrap_or_default();
+            }
+            Some(all)
+        });
+        (memory_of("self"), server)
+    }
+
     fn used(self) -> Option<Duration> {
         let mut all = of_process("self")?;
         if let Some(server) = self.server {
@@ -55,6 +68,11 @@ fn of_process(id: &str) -> Option<Duration> {
         std::fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
     };
     Some(Duration::from_nanos(threads.filter_map(|thread| nanos(thread.ok()?)).sum()))
+}
+
+fn memory_of(id: &str) -> Option<u64> {
+    let all = std::fs::read_to_string(Path::new("/proc").join(id).join("smaps_rollup")).ok()?;
+    all.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().split(' ').next()?.parse().ok()
 }
 
 fn children(of: u32) -> Vec<String> {

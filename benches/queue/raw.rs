@@ -122,10 +122,10 @@ pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize, mete
         .unwrap();
         let ids: Vec<i64> = ids.into_iter().map(|(_, id)| id).collect();
         let existed: Vec<bool> = sqlx::query_scalar(
-            "INSERT INTO crm_sync_queue_lane (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at) \
-             SELECT lane, 'acme', 'Lead', record, head, 2, 'acme', 'record', 0, true, 0 \
+            "INSERT INTO crm_sync_queue_lane (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at, more) \
+             SELECT lane, 'acme', 'Lead', record, head, 2, 'acme', 'record', 0, true, 0, false \
              FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (lane, record, head) \
-             ON CONFLICT (lane) DO UPDATE SET fence = crm_sync_queue_lane.fence RETURNING xmax <> 0",
+             ON CONFLICT (lane) DO UPDATE SET more = true RETURNING xmax <> 0",
         )
         .bind(&lanes)
         .bind(&records)
@@ -158,58 +158,46 @@ pub(crate) async fn postgres(pool: &sqlx::postgres::PgPool, batches: usize, mete
         .execute(&mut *transaction)
         .await
         .unwrap();
-        let picked: Vec<(String,)> = sqlx::query_as(
-            "SELECT lane FROM crm_sync_queue_lane WHERE ready AND scope = 'acme' AND kind = 'record' \
-             ORDER BY priority, head LIMIT $1 FOR UPDATE SKIP LOCKED",
+        let picked: Vec<(String, i64, i64)> = sqlx::query_as(
+            "WITH picked AS (SELECT ctid AS place FROM crm_sync_queue_lane WHERE ready AND scope = 'acme' AND kind = 'record' \
+                 ORDER BY priority, head LIMIT $1 FOR UPDATE SKIP LOCKED) \
+             UPDATE crm_sync_queue_lane AS lane SET ready = false, ready_at = $2, leased_until = $2, leased = ARRAY[head], \
+                 fence = nextval('crm_sync_queue_fence'), deliveries = lane.deliveries + 1 \
+             FROM picked WHERE lane.ctid = picked.place RETURNING lane.lane, lane.head, lane.fence",
         )
         .bind(BATCH as i64)
-        .fetch_all(&mut *transaction)
-        .await
-        .unwrap();
-        let picked: Vec<String> = picked.into_iter().map(|(lane,)| lane).collect();
-        let heads: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT head.lane, head.id, head.payload FROM unnest($1::text[]) WITH ORDINALITY AS wanted (lane, place) \
-             CROSS JOIN LATERAL (SELECT * FROM crm_sync_queue_entry AS entry WHERE entry.lane = wanted.lane ORDER BY entry.id LIMIT 20) AS head \
-             ORDER BY wanted.place, head.id",
-        )
-        .bind(&picked)
-        .fetch_all(&mut *transaction)
-        .await
-        .unwrap();
-        assert_eq!(heads.len(), BATCH);
-        let ids: Vec<i64> = heads.iter().map(|(_, id, _)| *id).collect();
-        sqlx::query(
-            "UPDATE crm_sync_queue_lane AS lane SET ready = false, ready_at = $3, leased_until = $3, leased = ARRAY[given.id], \
-             fence = nextval('crm_sync_queue_fence'), deliveries = lane.deliveries + 1 \
-             FROM unnest($1::text[], $2::bigint[]) AS given (lane, id) WHERE lane.lane = given.lane",
-        )
-        .bind(heads.iter().map(|(lane, ..)| lane.as_str()).collect::<Vec<_>>())
-        .bind(&ids)
         .bind(i64::MAX / 2)
-        .execute(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await
         .unwrap();
+        let ids: Vec<i64> = picked.iter().map(|(_, head, _)| *head).collect();
+        let heads: Vec<(i64, String, Vec<u8>)> =
+            sqlx::query_as("SELECT id, op, payload FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[])")
+                .bind(&ids)
+                .fetch_all(&mut *transaction)
+                .await
+                .unwrap();
+        assert_eq!(heads.len(), BATCH);
         transaction.commit().await.unwrap();
 
         let mut transaction = pool.begin().await.unwrap();
         let now: i64 = sqlx::query_scalar(POSTGRES_NOW).fetch_one(&mut *transaction).await.unwrap();
-        let held: Vec<(String, i64, i64, Vec<i64>)> = sqlx::query_as(
-            "SELECT lane, fence, leased_until, leased FROM crm_sync_queue_lane WHERE lane = ANY ($1) ORDER BY lane FOR UPDATE",
+        let lanes: Vec<String> = picked.into_iter().map(|(lane, ..)| lane).collect();
+        let gone: Vec<(String, i64, Vec<i64>)> = sqlx::query_as(
+            "DELETE FROM crm_sync_queue_lane AS lane WHERE lane.ctid = ANY (ARRAY(\
+                 SELECT found.place FROM unnest($1::text[]) AS held (lane) CROSS JOIN LATERAL (\
+                     SELECT ctid AS place FROM crm_sync_queue_lane AS one WHERE one.lane = held.lane OFFSET 0) AS found)) \
+             AND NOT lane.more AND lane.leased_until > $2 RETURNING lane.lane, lane.fence, lane.leased",
         )
-        .bind(&picked)
+        .bind(lanes)
+        .bind(now)
         .fetch_all(&mut *transaction)
         .await
         .unwrap();
-        assert!(held.len() == BATCH && held.iter().all(|(_, fence, until, ids)| *fence > 0 && *until > now && ids.len() == 1));
+        assert!(gone.iter().all(|(_, fence, _)| *fence > 0));
+        let ids: Vec<i64> = gone.into_iter().flat_map(|(.., leased)| leased).collect();
+        assert_eq!(ids.len(), BATCH);
         sqlx::query("DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1)").bind(&ids).execute(&mut *transaction).await.unwrap();
-        sqlx::query(
-            "DELETE FROM crm_sync_queue_lane AS lane WHERE lane = ANY ($1) \
-             AND NOT EXISTS (SELECT FROM crm_sync_queue_entry AS entry WHERE entry.lane = lane.lane)",
-        )
-        .bind(&picked)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
         transaction.commit().await.unwrap();
     }
     meter.stop(&began)

@@ -58,6 +58,11 @@ impl fmt::Debug for Lane {
 }
 
 pub(super) fn escape(text: &mut String, part: &str) {
+    // As nearly all are.
+    if !part.bytes().any(|byte| matches!(byte, b'/' | b'%' | 0..=0x1f | 0x7f)) {
+        text.push_str(part);
+        return;
+    }
     for character in part.chars() {
         match character {
             '/' | '%' | '\0'..='\u{1f}' | '\u{7f}' => {
@@ -73,6 +78,9 @@ pub(super) fn escape(text: &mut String, part: &str) {
 }
 
 pub(super) fn unescape(part: &str) -> Option<String> {
+    if !part.contains('%') {
+        return Some(part.to_owned());
+    }
     let mut out = String::with_capacity(part.len());
     let mut rest = part.chars();
     while let Some(character) = rest.next() {

@@ -41,19 +41,22 @@ struct Inner {
 pub(super) struct State {
     pub(super) lanes: HashMap<Arc<Lane>, LaneState>,
     /// Lanes that can be claimed, by scope and kind of their head.
-    pub(super) ready: BTreeMap<(String, String), Ready>,
+    pub(super) ready: BTreeMap<Arc<Group>, Ready>,
     /// Lanes that can be claimed from a moment on.
     pub(super) later: BTreeSet<(i64, Arc<Lane>)>,
     pub(super) parked: BTreeMap<u64, (Parked, Stored)>,
-    pub(super) ops: HashMap<String, i64>,
+    pub(super) ops: HashMap<Arc<str>, i64>,
     /// The same, oldest first.
-    pub(super) op_ends: VecDeque<(i64, String)>,
+    pub(super) op_ends: VecDeque<(i64, Arc<str>)>,
     pub(super) last_id: u64,
     pub(super) last_fence: u64,
     /// Counts changes, for the wake-ups.
     pub(super) changes: u64,
     pub(super) wakers: Vec<Waker>,
 }
+
+/// Scope and kind.
+pub(super) type Group = (String, String);
 
 /// Lanes by priority and age of their heads.
 pub(super) type Ready = BTreeSet<(u8, u64, Arc<Lane>)>;
@@ -64,7 +67,7 @@ pub(super) enum Place {
     Later(i64),
     #[default]
     None,
-    Ready((String, String), u8, u64),
+    Ready(Arc<Group>, u8, u64),
 }
 
 #[derive(Default)]
@@ -191,6 +194,8 @@ impl State {
                     Place::Later(free)
                 } else {
                     let group = (head.entry.scope.clone(), head.entry.kind.clone());
+                    // Of all lanes of a group one name.
+                    let group = self.ready.get_key_value(&group).map_or_else(|| Arc::new(group), |(known, _)| Arc::clone(known));
                     Place::Ready(group, head.entry.priority.rank(), head.entry.id.0)
                 }
             }
@@ -218,7 +223,7 @@ impl State {
                 self.later.insert((*at, Arc::clone(&key)));
             }
             Place::Ready(group, rank, id) => {
-                self.ready.entry(group.clone()).or_default().insert((*rank, *id, Arc::clone(&key)));
+                self.ready.entry(Arc::clone(group)).or_default().insert((*rank, *id, Arc::clone(&key)));
             }
         }
         state.place = wanted;
@@ -249,12 +254,13 @@ impl State {
     }
 
     pub(super) fn enqueue(&mut self, new: NewEntry, now: i64, window: i64) -> Enqueued {
-        if self.ops.contains_key(&new.op) {
+        if self.ops.contains_key(new.op.as_str()) {
             return Enqueued::Duplicate;
         }
         let until = now.saturating_add(window);
-        self.ops.insert(new.op.clone(), until);
-        self.op_ends.push_back((until, new.op.clone()));
+        let op: Arc<str> = new.op.as_str().into();
+        self.ops.insert(Arc::clone(&op), until);
+        self.op_ends.push_back((until, op));
         let not_before = new.not_before.map_or(i64::MIN, Timestamp::as_microsecond);
         let lane = new.lane.clone();
         if let Some(state) = self.lanes.get_mut(&lane)
@@ -276,6 +282,10 @@ impl State {
         entry.mapping = new.mapping;
         let state = self.lanes.entry(Arc::new(new.lane)).or_default();
         let was_empty = state.entries.is_empty();
+        if was_empty {
+            // Most lanes have one entry; the list would begin with room for four.
+            state.entries.reserve_exact(1);
+        }
         state.entries.push_back(Stored { entry, not_before, coalesce: new.coalesce });
         if was_empty {
             self.place(&lane, now);
@@ -286,8 +296,8 @@ impl State {
     /// The lanes to hand out, in order.
     pub(super) fn choose(&self, want: &Claim) -> Vec<Arc<Lane>> {
         let mut found: Vec<&(u8, u64, Arc<Lane>)> = Vec::new();
-        for ((scope, kind), set) in &self.ready {
-            if want.wants(scope, kind) {
+        for (group, set) in &self.ready {
+            if want.wants(&group.0, &group.1) {
                 found.extend(set.iter().take(want.lanes));
             }
         }

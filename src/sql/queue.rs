@@ -1,5 +1,6 @@
 //! The tables of the queue.
 
+use crate::error::ErrorKind;
 use crate::sql::schema::Schema;
 
 /// The tables of version 2, on which the queue works:
@@ -12,6 +13,7 @@ use crate::sql::schema::Schema;
 /// * `groups`: numbers for pairs of scope and kind, so that the index is short. A pair stays for ever.
 pub(crate) const QUEUE: Schema = Schema {
     component: "queue",
+    kind: ErrorKind::Queue,
     steps: &[
         "
         CREATE TABLE crm_sync_queue_lanes (

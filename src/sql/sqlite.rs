@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::host::Host;
@@ -31,11 +31,14 @@ pub struct SqliteOptions {
     pub synchronous: Synchronous,
     /// How long a call waits for another connection's write to end. Default: 10 seconds.
     pub busy_timeout: Duration,
+    /// The generation the file must have; see [`SqliteStore::generation`](crate::store::SqliteStore::generation) and
+    /// [`SqliteQueue::generation`](crate::queue::SqliteQueue::generation). Default: whichever is found.
+    pub generation: Option<String>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { synchronous: Synchronous::Full, busy_timeout: Duration::from_secs(10) }
+        Self { synchronous: Synchronous::Full, busy_timeout: Duration::from_secs(10), generation: None }
     }
 }
 
@@ -53,15 +56,38 @@ impl SqliteOptions {
         self.busy_timeout = timeout;
         self
     }
+
+    /// Sets [`SqliteOptions::generation`].
+    #[must_use]
+    pub fn generation(mut self, generation: impl Into<String>) -> Self {
+        self.generation = Some(generation.into());
+        self
+    }
 }
+
+/// A log of so many bytes is long: about a thousand pages, which is SQLite's own measure.
+const LOG: u64 = 4_000_000;
 
 /// A database; clones share the connection.
 #[derive(Clone)]
 pub(crate) struct Database {
-    connection: Arc<Mutex<Connection>>,
+    open: Arc<Mutex<Open>>,
     host: Host,
     path: Arc<PathBuf>,
     synchronous: Synchronous,
+}
+
+/// The connection, and what is known about the file behind it.
+struct Open {
+    connection: Connection,
+    path: Arc<PathBuf>,
+    /// Which file was opened, where the system tells.
+    file: Option<(u64, u64)>,
+    /// The log beside it, unless the database is in memory.
+    log: Option<PathBuf>,
+    generation: Option<String>,
+    /// The components whose tables were found to be right.
+    known: Vec<&'static str>,
 }
 
 impl Database {
@@ -84,7 +110,15 @@ impl Database {
                     path.display()
                 ))
             })?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), host, path: Arc::new(path.to_owned()), synchronous: options.synchronous })
+        let path = Arc::new(path.to_owned());
+        let file = if in_memory { None } else { file_at(&path) };
+        let log = (!in_memory).then(|| {
+            let mut name = path.as_os_str().to_owned();
+            name.push("-wal");
+            PathBuf::from(name)
+        });
+        let open = Open { connection, path: Arc::clone(&path), file, log, generation: options.generation.clone(), known: Vec::new() };
+        Ok(Self { open: Arc::new(Mutex::new(open)), host, path, synchronous: options.synchronous })
     }
 
     /// The host.
@@ -102,29 +136,69 @@ impl Database {
         self.synchronous
     }
 
-    /// Runs `work` on the connection, one at a time. It also gets the host, to ask for the time once it has its turn.
+    /// Runs `work` on the connection, one at a time, if the tables of the component are those this crate knows, in the file that
+    /// was opened. It also gets the host, to ask for the time once it has its turn.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        schema: Schema,
         work: impl FnOnce(&mut Connection, &Host) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (connection, host) = (Arc::clone(&self.connection), self.host.clone());
+        self.on_open(move |open, host| {
+            open.check(schema)?;
+            work(&mut open.connection, host)
+        })
+        .await
+    }
+
+    /// As [`Database::run`], for a call that writes and may take a moment: if the log has become long, its pages are moved into the
+    /// database first.
+    ///
+    /// SQLite itself would move them at the end of whichever commit makes the log long, and let whoever writes next wait for the
+    /// disk at the start of the new log. So both are done by those who are not waited for.
+    pub(crate) async fn run_at_leisure<T: Send + 'static>(
+        &self,
+        schema: Schema,
+        work: impl FnOnce(&mut Connection, &Host) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.on_open(move |open, host| {
+            open.check(schema)?;
+            open.shorten_log();
+            work(&mut open.connection, host)
+        })
+        .await
+    }
+
+    async fn on_open<T: Send + 'static>(&self, work: impl FnOnce(&mut Open, &Host) -> Result<T> + Send + 'static) -> Result<T> {
+        let (open, host) = (Arc::clone(&self.open), self.host.clone());
         self.host
             .offload(move || {
                 // A panic inside `work` has dropped, and so rolled back, its transaction.
-                let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-                work(&mut connection, &host)
+                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                work(&mut open, &host)
             })
             .await
     }
 
     /// Brings the tables of a component to the version this crate knows.
     pub(crate) async fn migrate(&self, schema: Schema) -> Result<()> {
-        self.run(move |connection, _| migrate(connection, schema)).await
+        self.on_open(move |open, host| {
+            open.check_file(schema)?;
+            migrate(open, host, schema)
+        })
+        .await
+    }
+
+    /// The mark the file got when its first tables were made.
+    pub(crate) async fn generation(&self, schema: Schema) -> Result<String> {
+        self.run(schema, |connection, _| generation(connection).map_err(|error| failure("could not ask for the generation", error)))
+            .await?
+            .ok_or_else(|| Error::config("the file has no generation; call migrate() once before using it"))
     }
 
     /// Lets SQLite check the whole file; answers what it found.
     pub(crate) async fn integrity(&self) -> Result<Vec<String>> {
-        self.run(|connection, _| {
+        self.on_open(|open, _| {
+            let connection = &open.connection;
             let find = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
                 connection.prepare("PRAGMA integrity_check")?.query_map([], |row| row.get(0))?.collect()
             };
@@ -134,6 +208,93 @@ impl Database {
         })
         .await
     }
+}
+
+impl Open {
+    /// Refuses a file that is not the one that was opened: what is written into it now is gone with it.
+    fn check_file(&self, schema: Schema) -> Result<()> {
+        if self.file.is_none() || self.file == file_at(&self.path) {
+            return Ok(());
+        }
+        let (component, path) = (schema.component, self.path.display());
+        let message = format!(
+            "the {component} was lost: the file {path} was deleted, moved or replaced while it was open; put it back and open it again, or \
+             start over knowingly with a new file"
+        );
+        Err(Error::new(schema.kind, message).retrying(Retry::Never))
+    }
+
+    fn shorten_log(&self) {
+        let long = |log: &PathBuf| std::fs::metadata(log).is_ok_and(|found| found.len() > LOG);
+        if self.log.as_ref().is_some_and(long) {
+            // If it fails now, the next call tries again; a disk that fails is told by the call's own commit.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
+    }
+
+    /// Refuses tables that are missing, of another version or of another generation; these are looked at once.
+    fn check(&mut self, schema: Schema) -> Result<()> {
+        self.check_file(schema)?;
+        if self.known.contains(&schema.component) {
+            return Ok(());
+        }
+        let what = format!("could not use the tables of the {}", schema.component);
+        match version(&self.connection, schema).map_err(|error| failure_of(schema.kind, &what, error))? {
+            None => return Err(Error::config(format!("{what}: its tables are missing; call migrate() once before using it"))),
+            Some(found) if found != schema.steps.len() => return Err(other_version(&what, found, schema)),
+            Some(_) => {}
+        }
+        if self.generation.is_some() {
+            let found = generation(&self.connection).map_err(|error| failure_of(schema.kind, &what, error))?;
+            self.expect(found.as_deref(), schema)?;
+        }
+        self.known.push(schema.component);
+        Ok(())
+    }
+
+    fn expect(&self, found: Option<&str>, schema: Schema) -> Result<()> {
+        match &self.generation {
+            Some(wanted) if Some(wanted.as_str()) != found => {
+                let (component, path, found) = (schema.component, self.path.display(), found.unwrap_or("none"));
+                let message = format!(
+                    "the {component} was replaced: it had generation {wanted}, the file {path} has {found}, so what was stored is gone; \
+                     restore the backup, or start over knowingly with a new file"
+                );
+                Err(Error::new(schema.kind, message).retrying(Retry::Never))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Which file is at a path; `None` where the system does not tell, or there is none.
+#[cfg(unix)]
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)))
+}
+
+/// Which file is at a path; `None` where the system does not tell, or there is none.
+#[cfg(not(unix))]
+fn file_at(_: &Path) -> Option<(u64, u64)> {
+    None
+}
+
+fn other_version(what: &str, found: usize, schema: Schema) -> Error {
+    let known = schema.steps.len();
+    let remedy = if found > known { "use a newer version of the library" } else { "call migrate() once" };
+    Error::config(format!("{what}: they have version {found}, this library knows {known}; {remedy}"))
+}
+
+fn version(connection: &Connection, schema: Schema) -> rusqlite::Result<Option<usize>> {
+    let found: Option<i64> = connection
+        .query_row("SELECT version FROM crm_sync_schema WHERE component = ?1", [schema.component], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(|version| usize::try_from(version).unwrap_or(0)))
+}
+
+fn generation(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT generation FROM crm_sync_generation WHERE id = 1", [], |row| row.get(0)).optional()
 }
 
 impl fmt::Debug for Database {
@@ -204,9 +365,14 @@ fn configure(connection: &Connection, in_memory: bool, options: &SqliteOptions) 
         connection.pragma_update(None, "fullfsync", true)?;
     }
     connection.set_prepared_statement_cache_capacity(64);
+    // 16 MiB at most.
+    connection.pragma_update(None, "cache_size", -16_384)?;
     if in_memory {
         return Ok(true);
     }
+    // See `run_at_leisure`. A log that begins anew is cut, so that its length tells how much is in it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 0, |_| Ok(()))?;
     // Two connections that switch a new file to WAL at once can be refused without waiting. An empty write transaction waits
     // for the other one by the busy timeout.
     let mut attempts = 0;
@@ -222,21 +388,20 @@ fn configure(connection: &Connection, in_memory: bool, options: &SqliteOptions) 
     }
 }
 
-fn migrate(connection: &mut Connection, schema: Schema) -> Result<()> {
+fn migrate(open: &mut Open, host: &Host, schema: Schema) -> Result<()> {
     let what = format!("could not migrate the tables of the {}", schema.component);
     let wrap = |error| failure(&what, error);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
+    // Dropped without a commit, it leaves the file as it was.
+    let transaction = Transaction::new_unchecked(&open.connection, TransactionBehavior::Immediate).map_err(wrap)?;
     transaction.execute_batch(VERSIONS).map_err(wrap)?;
-    let found: Option<i64> = transaction
-        .query_row("SELECT version FROM crm_sync_schema WHERE component = ?1", [schema.component], |row| row.get(0))
-        .optional()
-        .map_err(wrap)?;
-    let done = usize::try_from(found.unwrap_or(0)).unwrap_or(0);
+    let done = version(&transaction, schema).map_err(wrap)?.unwrap_or(0);
     if done > schema.steps.len() {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("{what}: they have version {done}, this library knows {}; use a newer version of the library", schema.steps.len()),
-        ));
+        return Err(other_version(&what, done, schema));
+    }
+    let marked = generation(&transaction).map_err(wrap)?;
+    open.expect(marked.as_deref(), schema)?;
+    if marked.is_none() {
+        transaction.execute("INSERT INTO crm_sync_generation (id, generation) VALUES (1, ?1)", [host.new_id()]).map_err(wrap)?;
     }
     for step in schema.steps.iter().skip(done) {
         transaction.execute_batch(step).map_err(wrap)?;
@@ -255,8 +420,9 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    const ONE: Schema = Schema { component: "test", steps: &["CREATE TABLE a (x INTEGER)"] };
-    const TWO: Schema = Schema { component: "test", steps: &["CREATE TABLE a (x INTEGER)", "ALTER TABLE a ADD COLUMN y INTEGER"] };
+    const ONE: Schema = Schema { component: "test", kind: ErrorKind::Store, steps: &["CREATE TABLE a (x INTEGER)"] };
+    const TWO: Schema =
+        Schema { component: "test", kind: ErrorKind::Store, steps: &["CREATE TABLE a (x INTEGER)", "ALTER TABLE a ADD COLUMN y INTEGER"] };
 
     fn migrated(database: &Database, schema: Schema) -> Result<()> {
         database.migrate(schema).now_or_never().unwrap()
@@ -269,8 +435,8 @@ mod tests {
         migrated(&database, ONE).unwrap();
         migrated(&database, TWO).unwrap();
         migrated(&database, TWO).unwrap();
-        let inserted =
-            database.run(|connection, _| connection.execute("INSERT INTO a (x, y) VALUES (1, 2)", []).map_err(|e| failure("insert", e)));
+        let inserted = database
+            .run(TWO, |connection, _| connection.execute("INSERT INTO a (x, y) VALUES (1, 2)", []).map_err(|e| failure("insert", e)));
         assert_eq!(inserted.now_or_never().unwrap().unwrap(), 1);
         let error = migrated(&database, ONE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -279,7 +445,8 @@ mod tests {
 
     #[test]
     fn a_failed_step_leaves_nothing_behind() {
-        const BROKEN: Schema = Schema { component: "test", steps: &["CREATE TABLE a (x INTEGER); CREATE TABLE a (x INTEGER)"] };
+        const BROKEN: Schema =
+            Schema { component: "test", kind: ErrorKind::Store, steps: &["CREATE TABLE a (x INTEGER); CREATE TABLE a (x INTEGER)"] };
         let database = Database::open(Path::new(":memory:"), Host::manual(1), &SqliteOptions::default()).unwrap();
         assert_eq!(migrated(&database, BROKEN).unwrap_err().kind(), ErrorKind::Store);
         migrated(&database, ONE).unwrap();
@@ -297,12 +464,22 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_another_version_are_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Database::open(&folder.path().join("a.db"), Host::manual(1), &SqliteOptions::default()).unwrap();
+        migrated(&open(), TWO).unwrap();
+        let error = open().run(ONE, |_, _| Ok(())).now_or_never().unwrap().unwrap_err();
+        assert!(error.kind() == ErrorKind::Config && error.to_string().contains("version 2"), "{error}");
+        open().run(TWO, |_, _| Ok(())).now_or_never().unwrap().unwrap();
+    }
+
+    #[test]
     fn a_file_is_in_wal_mode_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let database = Database::open(&path, Host::manual(1), &SqliteOptions::default()).unwrap();
         migrated(&database, ONE).unwrap();
-        let asked = database.run(|connection, _| {
+        let asked = database.run(ONE, |connection, _| {
             let text = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
             let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
             Ok((text("journal_mode").unwrap(), number("synchronous").unwrap(), number("busy_timeout").unwrap()))

@@ -33,7 +33,9 @@ const SWEEP: &str = "DELETE FROM crm_sync_store WHERE rowid IN (SELECT rowid FRO
 /// has one writer at a time: batches of some hundred puts are quick, single puts cost a disk flush each. Calls run through
 /// [`Host::offload`]; work that has begun is finished even if the future is dropped. Store time is the host's clock.
 ///
-/// The file is made readable by its owner alone. Nothing in it is encrypted.
+/// The file is made readable by its owner alone. Nothing in it is encrypted. If it is deleted, moved or replaced while it is open,
+/// every call is a loud [`crate::error::ErrorKind::Store`] that is not retried (on Unix); see [`SqliteStore::generation`] for one
+/// that is gone at the next start.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     database: Database,
@@ -67,6 +69,15 @@ impl SqliteStore {
         self.database.migrate(STORE).await
     }
 
+    /// A mark the file got when its first tables were made. A host that keeps it elsewhere and gives it back in
+    /// [`SqliteOptions::generation`] is told, also after its own restart, when the file was replaced by an empty one.
+    ///
+    /// # Errors
+    /// As all calls of a store.
+    pub async fn generation(&self) -> Result<String> {
+        self.database.generation(STORE).await
+    }
+
     /// The queue in the same file, over the same connection. Call [`SqliteQueue::migrate`] before its first use.
     pub fn queue(&self) -> SqliteQueue {
         SqliteQueue::on(self.database.clone())
@@ -80,7 +91,7 @@ impl SqliteStore {
     /// was changed then, neither in the store nor in the queue.
     pub async fn commit_settling(&self, batch: Batch, outcomes: Vec<Settle>) -> Result<Vec<u64>> {
         check_outcomes(outcomes.len())?;
-        self.database.run(move |connection, host| commit(connection, host, batch, &outcomes)).await
+        self.database.run_at_leisure(STORE, move |connection, host| commit(connection, host, batch, &outcomes)).await
     }
 
     /// Lets SQLite check the whole file; takes seconds for large ones.
@@ -101,7 +112,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<u64>> {
-        self.database.run(move |connection, host| commit(connection, host, batch, &[])).await
+        self.database.run_at_leisure(STORE, move |connection, host| commit(connection, host, batch, &[])).await
     }
 
     async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
@@ -109,7 +120,7 @@ impl Store for SqliteStore {
             return Ok(Vec::new());
         }
         let keys = keys.to_vec();
-        self.database.run(move |connection, host| load(connection, host, &keys).map_err(|error| failure(READ, error))).await
+        self.database.run(STORE, move |connection, host| load(connection, host, &keys).map_err(|error| failure(READ, error))).await
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: usize) -> Result<Vec<(Key, Row)>> {
@@ -121,7 +132,9 @@ impl Store for SqliteStore {
         };
         let prefix = prefix.clone();
         self.database
-            .run(move |connection, host| scan(connection, host, &prefix, after.as_ref(), limit).map_err(|error| failure(READ, error)))
+            .run(STORE, move |connection, host| {
+                scan(connection, host, &prefix, after.as_ref(), limit).map_err(|error| failure(READ, error))
+            })
             .await
     }
 
@@ -281,7 +294,9 @@ mod tests {
         store.commit(batch).await.unwrap();
         let rows = || {
             let sql = "SELECT count(*) FROM crm_sync_store";
-            store.database.run(move |connection, _| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| failure(READ, e)))
+            store
+                .database
+                .run(STORE, move |connection, _| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| failure(READ, e)))
         };
         assert_eq!(rows().await.unwrap(), 1501);
         clock.advance(Duration::from_secs(1));
@@ -299,7 +314,9 @@ mod tests {
         let path = folder.path().join("shared.db");
         let host = Host::manual(1);
         let (here, there) = (open(&path, &host).await, open(&path, &host).await);
-        let run = |sql: &'static str| there.database.run(move |connection, _| connection.execute_batch(sql).map_err(|e| failure(WRITE, e)));
+        let run = |sql: &'static str| {
+            there.database.run(STORE, move |connection, _| connection.execute_batch(sql).map_err(|e| failure(WRITE, e)))
+        };
         run("BEGIN IMMEDIATE").await.unwrap();
         let mut batch = Batch::new();
         batch.insert(key("a"), "1").unwrap();

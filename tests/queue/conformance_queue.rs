@@ -181,6 +181,69 @@ async fn a_queue_without_tables_or_with_newer_ones_says_so() {
     connection.execute("UPDATE crm_sync_schema SET version = 99 WHERE component = 'queue'", []).unwrap();
     let error = queue.migrate().await.unwrap_err();
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("99"), "{error}");
+    let error = SqliteQueue::open(&path, bench.host.clone()).unwrap().claim(&Claim::new("w")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("99"), "{error}");
+}
+
+/// A file that is gone is an error, at once and after a restart, never an empty queue.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_was_lost_is_loud_and_never_an_empty_queue() {
+    let bench = Sqlite::new(Synchronous::Full);
+    let path = bench.folder.path().join("0.db");
+    let entry = |op: &str| NewEntry::new(Lane::new("sf", Entity::from_static("Lead"), "1"), op, "x");
+    let queue = bench.open(0).await.unwrap();
+    queue.enqueue(vec![entry("1")]).await.unwrap();
+    let generation = queue.generation().await.unwrap();
+    for file in ["0.db", "0.db-wal", "0.db-shm"] {
+        std::fs::remove_file(bench.folder.path().join(file)).unwrap();
+    }
+    // Somebody else makes it anew, and uses it.
+    let is_lost = |error: &crm_sync::error::Error, word: &str| {
+        error.kind() == ErrorKind::Queue && !error.is_retryable() && error.to_string().contains(word)
+    };
+    for anew in [false, true] {
+        if anew {
+            bench.open(0).await.unwrap().enqueue(vec![entry("other")]).await.unwrap();
+        }
+        let page = ParkedPage::new(ParkedFilter::all(), 10);
+        for error in [
+            queue.claim(&Claim::new("w")).await.unwrap_err(),
+            queue.enqueue(vec![entry("2")]).await.unwrap_err(),
+            queue.stats().await.unwrap_err(),
+            queue.parked(&page).await.unwrap_err(),
+            queue.migrate().await.unwrap_err(),
+        ] {
+            assert!(is_lost(&error, "deleted, moved or replaced"), "{error:?}");
+        }
+    }
+    // After a restart: whoever remembers the mark is told.
+    let remembering = SqliteQueue::open_with(&path, bench.host.clone(), &SqliteOptions::default().generation(&generation)).unwrap();
+    for error in [remembering.claim(&Claim::new("w")).await.unwrap_err(), remembering.migrate().await.unwrap_err()] {
+        assert!(is_lost(&error, &generation), "{error:?}");
+    }
+    let own = bench.open(0).await.unwrap().generation().await.unwrap();
+    let remembering = SqliteQueue::open_with(&path, bench.host.clone(), &SqliteOptions::default().generation(own)).unwrap();
+    assert_eq!(remembering.claim(&Claim::new("w")).await.unwrap().len(), 1);
+}
+
+/// A file that somebody else keeps locked is as a server that does not answer: a failure that may pass, never an empty queue.
+#[tokio::test]
+async fn a_file_that_is_locked_is_a_failure_that_may_pass() {
+    let bench = Sqlite::new(Synchronous::Normal);
+    let entry = |op: &str| NewEntry::new(Lane::new("sf", Entity::from_static("Lead"), "1"), op, "x");
+    bench.open(0).await.unwrap().enqueue(vec![entry("1")]).await.unwrap();
+    let path = bench.folder.path().join("0.db");
+    let options = SqliteOptions::default().busy_timeout(Duration::from_millis(50));
+    let queue = SqliteQueue::open_with(&path, bench.host.clone(), &options).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for error in [queue.claim(&Claim::new("w")).await.unwrap_err(), queue.enqueue(vec![entry("2")]).await.unwrap_err()] {
+        assert!(error.kind() == ErrorKind::Queue && error.is_retryable() && !error.may_have_applied(), "{error:?}");
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(matches!(queue.enqueue(vec![entry("2")]).await.unwrap()[..], [Enqueued::New(_)]));
+    assert_eq!(queue.claim(&Claim::new("w")).await.unwrap()[0].entries.len(), 2);
 }
 
 /// What a claim costs is what it hands out, not what waits: the plan of every statement of a claim is a search.

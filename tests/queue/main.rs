@@ -10,6 +10,7 @@ mod redis;
 mod store_kill;
 mod store_postgres;
 mod store_redis;
+mod worker_kill;
 
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -15,7 +15,9 @@ use crm_sync::conformance::queue::{self, QueueBench};
 use crm_sync::error::{ErrorKind, Result, Retry};
 use crm_sync::host::Host;
 use crm_sync::model::Entity;
-use crm_sync::queue::{Claim, Enqueued, Lane, NewEntry, PostgresQueue, PostgresQueueOptions, Queue, Settle, Settled};
+use crm_sync::queue::{
+    Claim, Enqueued, Lane, NewEntry, ParkedFilter, ParkedPage, PostgresQueue, PostgresQueueOptions, Queue, Settle, Settled, Subject,
+};
 use crm_sync::store::{Batch, Family, Key, PostgresOptions, PostgresStore, Store};
 use servers::Server;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -251,7 +253,7 @@ async fn bad_servers_and_tables_are_told_apart() {
     queue.enqueue(vec![entry("1", "a")]).await.unwrap();
     sqlx::query("UPDATE crm_sync_schema SET version = 5").execute(&pool).await.unwrap();
     let error = PostgresQueue::new(pool.clone(), Host::tokio()).claim(&want()).await.unwrap_err();
-    assert!(error.to_string().contains("version 5") && error.to_string().contains("knows 1"), "{error}");
+    assert!(error.to_string().contains("version 5") && error.to_string().contains("knows 2"), "{error}");
     // The database is replaced by an empty one which somebody else prepares: an error, not an empty queue.
     sqlx::raw_sql(
         "DROP TABLE crm_sync_schema, crm_sync_queue_lane, crm_sync_queue_entry, crm_sync_queue_op, crm_sync_queue_parked; \
@@ -263,11 +265,59 @@ async fn bad_servers_and_tables_are_told_apart() {
     PostgresQueue::new(pool.clone(), Host::tokio()).migrate().await.unwrap();
     let remembering = PostgresQueueOptions::default().database(PostgresOptions::default().generation(generation));
     let after_restart = PostgresQueue::with_options(pool, Host::tokio(), remembering);
-    for error in
-        [queue.claim(&want()).await.unwrap_err(), after_restart.claim(&want()).await.unwrap_err(), queue.stats().await.unwrap_err()]
-    {
+    for error in [
+        queue.claim(&want()).await.unwrap_err(),
+        after_restart.claim(&want()).await.unwrap_err(),
+        queue.stats().await.unwrap_err(),
+        queue.parked(&ParkedPage::new(ParkedFilter::all(), 10)).await.unwrap_err(),
+        queue.causes().await.unwrap_err(),
+        queue.replay(&ParkedFilter::all()).await.unwrap_err(),
+        queue.purge(&Subject::new("1")).await.unwrap_err(),
+        queue.enqueue(vec![entry("1", "b")]).await.unwrap_err(),
+        queue.migrate().await.unwrap_err(),
+    ] {
         assert!(error.kind() == ErrorKind::Queue && error.retry() == Retry::Never && error.to_string().contains("replaced"), "{error}");
     }
+}
+
+/// The server's clock is set back after many lanes came due: they wait again, and do not stand before those that may go.
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_that_are_undue_again_stop_no_others() {
+    let Some(server) = Server::postgres() else { return };
+    let (pool, queue) = queue_on(&server).await;
+    queue.enqueue((0..30).map(|number| entry(&format!("early {number}"), &format!("early {number}"))).collect()).await.unwrap();
+    queue.enqueue(vec![entry("late", "late")]).await.unwrap();
+    // As if the heads had come due by a clock that was an hour ahead.
+    sqlx::query(
+        "UPDATE crm_sync_queue_lane SET not_before = (extract(epoch FROM now()) * 1000000)::bigint + 3600000000 WHERE record <> 'late'",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut ops = Vec::new();
+    for _ in 0..5 {
+        let leases = queue.claim(&want().lanes(10)).await.unwrap();
+        ops.extend(leases.iter().flat_map(|lease| lease.entries.iter().map(|entry| entry.op.clone())));
+    }
+    assert_eq!(ops, ["late"]);
+    sqlx::raw_sql("UPDATE crm_sync_queue_lane SET not_before = 0, ready_at = 0 WHERE leased = '{}'").execute(&pool).await.unwrap();
+    assert_eq!(queue.claim(&want().lanes(50)).await.unwrap().len(), 30);
+}
+
+/// However many op ids come at once, those whose time is over are forgotten as fast.
+#[tokio::test(flavor = "multi_thread")]
+async fn remembered_op_ids_do_not_become_ever_more() {
+    let Some(server) = Server::postgres() else { return };
+    let pool = pool_in(&server, &server.fresh_name()).await;
+    let options = PostgresQueueOptions::default().window(Duration::from_millis(1));
+    let queue = PostgresQueue::with_options(pool.clone(), Host::tokio(), options);
+    queue.migrate().await.unwrap();
+    for round in 0..4 {
+        queue.enqueue((0..3_000).map(|number| entry("1", &format!("{round} {number}"))).collect()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (known,): (i64,) = sqlx::query_as("SELECT count(*) FROM crm_sync_queue_op").fetch_one(&pool).await.unwrap();
+    assert_eq!(known, 3_000);
 }
 
 /// Claiming must not read lanes it does not hand out: those that wait, that are leased, or whose scope is skipped.

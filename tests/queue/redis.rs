@@ -15,7 +15,9 @@ use crm_sync::conformance::queue::{self, QueueBench};
 use crm_sync::error::{ErrorKind, Result, Retry};
 use crm_sync::host::Host;
 use crm_sync::model::Entity;
-use crm_sync::queue::{Claim, Enqueued, Lane, NewEntry, Queue, RedisQueue, RedisQueueOptions, Settle, Settled};
+use crm_sync::queue::{
+    Cause, Claim, Enqueued, Lane, NewEntry, ParkedFilter, ParkedPage, Queue, RedisQueue, RedisQueueOptions, Settle, Settled, Subject, Then,
+};
 use crm_sync::store::RedisOptions;
 use redis::aio::MultiplexedConnection;
 use servers::Server;
@@ -256,6 +258,78 @@ async fn keys_of_another_version_are_refused_by_name() {
     );
     set(3).exec_async(&mut connection).await.unwrap();
     assert_eq!(open(&server, &prefix, None).await.unwrap().claim(&want()).await.unwrap().len(), 1);
+}
+
+/// The server's clock is set back after many lanes came due: they wait again, and do not stand before those that may go.
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_that_are_undue_again_stop_no_others() {
+    let Some(server) = Server::redis() else { return };
+    let prefix = server.fresh_name();
+    let queue = open(&server, &prefix, None).await.unwrap();
+    let past: jiff::Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
+    let early = (0..30).map(|number| entry(&format!("early {number}"), &format!("early {number}")).not_before(past));
+    queue.enqueue(early.collect()).await.unwrap();
+    queue.enqueue(vec![entry("late", "late")]).await.unwrap();
+    // As if the heads had come due by a clock that was far ahead.
+    let (mut connection, key) = (connect(&server).await, format!("{{{prefix}}}:queue:entries"));
+    let rows: Vec<(String, String)> = redis::cmd("HGETALL").arg(&key).query_async(&mut connection).await.unwrap();
+    let mut undue = 0;
+    for (id, row) in rows {
+        let moved = row.replace(&format!("\n{}\n", past.as_microsecond()), "\n4000000000000000\n");
+        undue += usize::from(moved != row);
+        redis::cmd("HSET").arg(&key).arg(id).arg(moved).exec_async(&mut connection).await.unwrap();
+    }
+    assert_eq!(undue, 30);
+    let mut ops = Vec::new();
+    for _ in 0..5 {
+        let leases = queue.claim(&want().lanes(10)).await.unwrap();
+        ops.extend(leases.iter().flat_map(|lease| lease.entries.iter().map(|entry| entry.op.clone())));
+    }
+    assert_eq!(ops, ["late"]);
+    assert_eq!(queue.stats().await.unwrap().lanes, 31);
+}
+
+/// However many op ids come at once, those whose time is over are forgotten as fast.
+#[tokio::test(flavor = "multi_thread")]
+async fn remembered_op_ids_do_not_become_ever_more() {
+    let Some(server) = Server::redis() else { return };
+    let prefix = server.fresh_name();
+    let queue = open(&server, &prefix, Some(Duration::from_millis(1))).await.unwrap();
+    for round in 0..4 {
+        queue.enqueue((0..3_000).map(|number| entry("1", &format!("{round} {number}"))).collect()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let key = format!("{{{prefix}}}:queue:ops");
+    let known: u64 = redis::cmd("ZCARD").arg(key).query_async(&mut connect(&server).await).await.unwrap();
+    assert_eq!(known, 3_000);
+}
+
+/// Somebody parks the subject's entry just while it is erased: nothing of it is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_during_an_erasure_is_erased() {
+    let Some(server) = Server::redis() else { return };
+    let queue = open(&server, &server.fresh_name(), None).await.unwrap();
+    for round in 0..60 {
+        // Enough dead letters of others that the erasure reads for a while.
+        let entries = (0..50).map(|number| entry(&format!("other {round} {number}"), &format!("{round} {number}")));
+        queue.enqueue(entries.chain([entry("subject", &format!("subject {round}"))]).collect()).await.unwrap();
+        let (mut others, mut of_subject) = (Vec::new(), Vec::new());
+        for lease in queue.claim(&want()).await.unwrap() {
+            let subject = lease.lane().record == "subject";
+            let cause = Cause::new("refused", "no");
+            let settle = Settle::new(lease.token, Then::Park { entries: 1, cause, freeze: false });
+            if subject { &mut of_subject } else { &mut others }.push(settle);
+        }
+        queue.settle(others).await.unwrap();
+        let parking = {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.settle(of_subject).await })
+        };
+        queue.purge(&Subject::new("subject")).await.unwrap();
+        parking.await.unwrap().unwrap();
+        let left = queue.parked(&ParkedPage::new(ParkedFilter::all().record("subject"), 10)).await.unwrap();
+        assert!(left.is_empty(), "round {round}: {left:?}");
+    }
 }
 
 /// Claiming must not read lanes it does not hand out: those that wait, or whose scope is skipped.

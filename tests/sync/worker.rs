@@ -280,6 +280,15 @@ async fn after_shutdown_nothing_is_begun_and_every_lane_is_free() {
     let created = first.created + rest.iter().map(|report| report.created).sum::<usize>();
     assert_eq!((stats.leased, stats.entries), (0, 30 - created as u64));
     assert_eq!(bench.org.sandbox.records("Lead").len(), created);
+    // What ended was that run: rounds by hand, and runs of clones, go on.
+    let report = worker.step().await.unwrap();
+    assert!(report.created > 0 && report.released == 0, "{report:?}");
+    let runs = worker.clone();
+    let mut stream = runs.run(std::future::pending());
+    while bench.queue.stats().await.unwrap().entries > 0 {
+        assert_eq!(stream.next().await.unwrap().released, 0);
+    }
+    assert_eq!(bench.org.sandbox.records("Lead").len(), 30);
 }
 
 /// A queue that dies with its process.

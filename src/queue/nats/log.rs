@@ -25,7 +25,7 @@ use crate::queue::nats::snapshot::{self, End};
 use crate::sql::within;
 
 /// The version of what stands in the log and of what it does.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 pub(super) struct Log {
     context: Context,
@@ -47,7 +47,9 @@ pub(super) struct Replica {
     pub(super) state: State,
     /// The last message that was done.
     applied: u64,
-    /// Its time; never goes back.
+    /// The server's time of it.
+    stamp: i64,
+    /// Its store time; never goes back.
     now: i64,
     /// The last message that the newest snapshot known holds.
     kept: u64,
@@ -309,12 +311,12 @@ impl Log {
                     Err(error) => return Err(failure(what, error)),
                 };
                 let time = SystemTime::from(message.time).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                // The server's clock may jump back; the log's does not.
-                let now = i64::try_from(time.as_micros()).unwrap_or(i64::MAX).max(replica.now);
+                let stamp = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+                let now = store_time(replica.now, replica.stamp, stamp);
                 let envelope: Envelope =
                     serde_json::from_slice(&message.payload).map_err(|_| damaged("a command does not parse; is it of a newer version?"))?;
                 let outcome = apply(&mut replica.state, envelope.command, now)?;
-                (replica.applied, replica.now) = (message.sequence, now);
+                (replica.applied, replica.stamp, replica.now) = (message.sequence, stamp, now);
                 if envelope.origin == self.origin && self.pending().contains(&envelope.number) {
                     replica.outcomes.insert(envelope.number, outcome);
                 }
@@ -356,7 +358,8 @@ impl Log {
             }
         }
         replica.state = snapshot::read(&pieces, end.now)?;
-        (replica.applied, replica.now, replica.kept) = (end.applied, end.now.max(replica.now), end.applied);
+        (replica.applied, replica.stamp, replica.now) = (end.applied, end.stamp, end.now);
+        replica.kept = end.applied;
         Ok(true)
     }
 
@@ -387,7 +390,7 @@ impl Log {
             last = sent.await.map_err(|error| failure(what, error))?.sequence;
             first = if first == 0 { last } else { first };
         }
-        let end = End { id, first, last, applied: replica.applied, now: replica.now };
+        let end = End { id, first, last, applied: replica.applied, stamp: replica.stamp, now: replica.now };
         let end = serde_json::to_vec(&end).map_err(|_| damaged("a snapshot does not serialise"))?;
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, before.to_string().as_str());
@@ -414,6 +417,14 @@ impl Log {
     }
 }
 
+/// Store time of a message with the server's time `stamp`, after one with `last` that was at `now`.
+///
+/// The state needs a time that never goes back. When the server's clock is set back, store time goes on at half its speed until
+/// the clock is there again: what waits does so for at most twice its time, and both meet in the end.
+fn store_time(now: i64, last: i64, stamp: i64) -> i64 {
+    if stamp >= now { stamp } else { now.saturating_add(stamp.saturating_sub(last).max(0) / 2) }
+}
+
 fn is_missing(error: &async_nats::jetstream::stream::LastRawMessageError) -> bool {
     matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound)
         || matches!(error.kind(), LastRawMessageErrorKind::JetStream(inner) if inner.error_code() == ErrorCode::NO_MESSAGE_FOUND)
@@ -421,4 +432,27 @@ fn is_missing(error: &async_nats::jetstream::stream::LastRawMessageError) -> boo
 
 fn failure(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Queue, format!("{what}: NATS did not do it; is the server up, with JetStream?")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_time_goes_on_after_the_clock_was_set_back() {
+        const SECOND: i64 = 1_000_000;
+        let (mut now, mut last) = (0, 0);
+        let mut at = |stamp: i64| {
+            now = store_time(now, last, stamp * SECOND);
+            last = stamp * SECOND;
+            now / SECOND
+        };
+        assert_eq!([at(100), at(110)], [100, 110]);
+        // An hour ahead and back: no step back, and no standstill.
+        assert_eq!([at(3_710), at(120), at(130), at(230)], [3_710, 3_710, 3_715, 3_765]);
+        // Set back once more, meanwhile.
+        assert_eq!([at(10), at(30)], [3_765, 3_775]);
+        // Half the speed until they meet; then they are one.
+        assert_eq!([at(7_000), at(7_600)], [7_000, 7_600]);
+    }
 }

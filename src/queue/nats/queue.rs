@@ -26,8 +26,8 @@ use crate::queue::stats::QueueStats;
 /// JetStream has no transactions and no list of what waits, so the stream is a log of calls: each call is one message (a large
 /// enqueue or settle several), the order of the stream is the order of the calls, and each handle does them all in that order
 /// on its own copy in memory. So leases, fences and order are the same everywhere without any lock. Store time is the time the
-/// server gave the message, and never goes back. Now and then a handle writes its copy into a snapshot and drops the log before
-/// it.
+/// server gave the message, and never goes back: if the server's clock is set back, it goes on at half its speed until the clock
+/// is there again. Now and then a handle writes its copy into a snapshot and drops the log before it.
 ///
 /// What that costs: each process holds the whole queue in memory, payloads and remembered op ids included, and reads every
 /// call of the others. For a backlog of millions use PostgreSQL.

@@ -18,6 +18,7 @@ pub(super) struct End {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) applied: u64,
+    pub(super) stamp: i64,
     pub(super) now: i64,
 }
 
@@ -87,7 +88,7 @@ pub(super) fn write(state: &State, limit: usize) -> Result<Vec<Vec<u8>>> {
     add(Part::Counters { id: state.last_id, fence: state.last_fence })?;
     for (until, op) in &state.op_ends {
         if state.ops.get(op) == Some(until) {
-            add(Part::Op { op: op.clone(), until: *until })?;
+            add(Part::Op { op: op.to_string(), until: *until })?;
         }
     }
     for (lane, found) in &state.lanes {
@@ -119,7 +120,8 @@ pub(super) fn read(pieces: &[impl AsRef<[u8]>], now: i64) -> Result<State> {
         match serde_json::from_slice(line).map_err(|_| damaged("a snapshot does not parse"))? {
             Part::Counters { id, fence } => (state.last_id, state.last_fence) = (id, fence),
             Part::Op { op, until } => {
-                state.op_ends.push_back((until, op.clone()));
+                let op: Arc<str> = op.into();
+                state.op_ends.push_back((until, Arc::clone(&op)));
                 state.ops.insert(op, until);
             }
             Part::Lane { lane, lease, ready_at, deliveries, attempts, frozen } => {
@@ -129,6 +131,9 @@ pub(super) fn read(pieces: &[impl AsRef<[u8]>], now: i64) -> Result<State> {
             }
             Part::Entry { lane, entry } => {
                 let found = state.lanes.get_mut(&lane).ok_or_else(|| damaged("a snapshot has an entry without a lane"))?;
+                if found.entries.is_empty() {
+                    found.entries.reserve_exact(1);
+                }
                 found.entries.push_back(entry.stored()?);
             }
             Part::Parked { lane, entry, cause, attempts, at, froze } => {

@@ -1,6 +1,6 @@
 //! Handing lanes out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,8 +19,11 @@ const WHAT: &str = "could not claim";
 /// Lanes whose time has come. Bounded, so that no claim is slow because many come due at once.
 const COME_DUE: &str = "UPDATE crm_sync_queue_lane SET ready = true WHERE lane = ANY (ARRAY(\
     SELECT lane FROM crm_sync_queue_lane WHERE NOT ready AND ready_at <= $1 ORDER BY ready_at LIMIT 10000 FOR UPDATE SKIP LOCKED))";
-/// $1: lanes wanted, $2: scopes to skip, $3: kinds. Reads as many index entries as it answers, for each scope and kind there is.
-/// Fences are drawn while the rows are locked: a lane's only grow.
+/// $1: lanes wanted, $2: scopes to skip, $3: kinds, $4: store time, $5: when the leases end. Reads as many index entries as it
+/// answers, for each scope and kind there is, and leases the heads. Fences are drawn while the rows are locked: a lane's only grow.
+///
+/// A head that is not due has come due by a clock that was set back since: its lane is not leased and waits anew, so that it does
+/// not stand before the others until then.
 const PICK: &str = "WITH RECURSIVE groups (scope, kind) AS (\
         (SELECT scope, kind FROM crm_sync_queue_lane WHERE ready ORDER BY scope, kind LIMIT 1) \
         UNION ALL \
@@ -30,83 +33,117 @@ const PICK: &str = "WITH RECURSIVE groups (scope, kind) AS (\
             ORDER BY lane.scope, lane.kind LIMIT 1) AS further), \
     picked AS (\
         SELECT best.* FROM groups CROSS JOIN LATERAL (\
-            SELECT lane, priority, head, deliveries, attempts FROM crm_sync_queue_lane AS lane \
+            SELECT ctid AS place, priority, head FROM crm_sync_queue_lane AS lane \
             WHERE lane.ready AND lane.scope = groups.scope AND lane.kind = groups.kind \
             ORDER BY lane.priority, lane.head LIMIT $1 FOR UPDATE SKIP LOCKED) AS best \
-        WHERE groups.scope <> ALL ($2::text[]) AND (cardinality($3::text[]) = 0 OR groups.kind = ANY ($3::text[]))) \
-    SELECT lane, deliveries, attempts, nextval('crm_sync_queue_fence') FROM picked ORDER BY priority, head LIMIT $1";
-const HEADS: &str = "SELECT head.lane, head.id, head.op, head.kind, head.priority, head.scope, head.payload, head.mapping, \
-    head.not_before, head.enqueued_at \
-    FROM unnest($1::text[]) WITH ORDINALITY AS wanted (lane, place) \
-    CROSS JOIN LATERAL (SELECT * FROM crm_sync_queue_entry AS entry WHERE entry.lane = wanted.lane ORDER BY entry.id LIMIT $2) AS head \
-    ORDER BY wanted.place, head.id";
-const LEASE: &str = "UPDATE crm_sync_queue_lane AS lane SET ready = false, ready_at = $4, leased_until = $4, leased = given.ids, \
-    fence = given.fence, deliveries = lane.deliveries + 1 \
-    FROM (SELECT lane, fence, array_agg(id ORDER BY id) AS ids \
-        FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS one (lane, fence, id) GROUP BY lane, fence) AS given \
+        WHERE groups.scope <> ALL ($2::text[]) AND (cardinality($3::text[]) = 0 OR groups.kind = ANY ($3::text[]))), \
+    chosen AS (SELECT place FROM picked ORDER BY priority, head LIMIT $1) \
+    UPDATE crm_sync_queue_lane AS lane SET ready = false, \
+        ready_at = CASE WHEN lane.not_before > $4 THEN lane.not_before ELSE $5 END, \
+        leased_until = CASE WHEN lane.not_before > $4 THEN 0 ELSE $5 END, \
+        leased = CASE WHEN lane.not_before > $4 THEN '{}' ELSE ARRAY[lane.head] END, \
+        fence = CASE WHEN lane.not_before > $4 THEN lane.fence ELSE nextval('crm_sync_queue_fence') END, \
+        deliveries = lane.deliveries + CASE WHEN lane.not_before > $4 THEN 0 ELSE 1 END \
+    FROM chosen WHERE lane.ctid = chosen.place \
+    RETURNING lane.lane, lane.head, lane.priority, lane.fence, lane.deliveries, lane.attempts, lane.more, lane.leased_until > 0";
+const HEADS: &str = "SELECT id, op, kind, priority, scope, payload, mapping, enqueued_at FROM crm_sync_queue_entry \
+    WHERE id = ANY ($1::bigint[])";
+/// $1: heads, $2: how many more entries.
+const BEHIND: &str = "SELECT wanted.head, behind.id, behind.op, behind.kind, behind.priority, behind.scope, behind.payload, \
+        behind.mapping, behind.enqueued_at, behind.not_before \
+    FROM unnest($1::text[], $2::bigint[]) AS wanted (lane, head) \
+    CROSS JOIN LATERAL (SELECT * FROM crm_sync_queue_entry AS entry WHERE entry.lane = wanted.lane AND entry.id > wanted.head \
+        ORDER BY entry.id LIMIT $3) AS behind \
+    ORDER BY wanted.head, behind.id";
+/// Leases that are of more than the head.
+const LEASE_MORE: &str = "UPDATE crm_sync_queue_lane AS lane SET leased = lane.leased || given.ids \
+    FROM (SELECT lane, array_agg(id ORDER BY id) AS ids FROM unnest($1::text[], $2::bigint[]) AS one (lane, id) GROUP BY lane) AS given \
     WHERE lane.lane = given.lane";
-/// As [`LEASE`], when each lane is handed out with one entry.
-const LEASE_ONE: &str = "UPDATE crm_sync_queue_lane AS lane SET ready = false, ready_at = $4, leased_until = $4, \
-    leased = ARRAY[given.id], fence = given.fence, deliveries = lane.deliveries + 1 \
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS given (lane, fence, id) WHERE lane.lane = given.lane";
 const EXTEND: &str = "UPDATE crm_sync_queue_lane AS lane SET leased_until = $3, ready_at = CASE WHEN frozen > 0 THEN ready_at ELSE $3 END \
     FROM unnest($1::text[], $2::bigint[]) AS held (lane, fence) WHERE lane.lane = held.lane AND lane.fence = held.fence";
 
-type Picked = (String, i32, i32, i64);
-type Found = (String, i64, String, String, i16, String, Vec<u8>, String, i64, i64);
+/// Lane, head, priority, fence, deliveries, attempts, whether there may be more, whether it is leased.
+type Picked = (String, i64, i16, i64, i32, i32, bool, bool);
+type Found = (i64, String, String, i16, String, Vec<u8>, String, i64);
+/// The head before it, and when it is due.
+type FoundBehind = (i64, i64, String, String, i16, String, Vec<u8>, String, i64, i64);
 
 impl PostgresQueue {
     pub(super) async fn claim_on(&self, connection: &mut PgConnection, want: &Claim) -> Result<Vec<Lease>> {
         let wrap = |error| self.tables.failure(WHAT, error);
         let now = preamble_by_index(&self.tables, connection, WHAT).await?;
         sqlx::query(COME_DUE).bind(now).execute(&mut *connection).await.map_err(wrap)?;
-        let picked: Vec<Picked> = sqlx::query_as(PICK)
+        let expires = now.saturating_add(micros(want.ttl.min(MAX_TTL)));
+        let mut picked: Vec<Picked> = sqlx::query_as(PICK)
             .bind(i64::try_from(want.lanes).unwrap_or(i64::MAX))
             .bind(&want.skip_scopes)
             .bind(&want.kinds)
+            .bind(now)
+            .bind(expires)
             .fetch_all(&mut *connection)
             .await
             .map_err(wrap)?;
+        picked.retain(|(.., leased)| *leased);
         if picked.is_empty() {
             return Ok(Vec::new());
         }
-        let lanes: Vec<&str> = picked.iter().map(|row| row.0.as_str()).collect();
-        let limit = i64::try_from(want.entries.max(1)).unwrap_or(i64::MAX);
-        let found: Vec<Found> = sqlx::query_as(HEADS).bind(&lanes).bind(limit).fetch_all(&mut *connection).await.map_err(wrap)?;
-        let mut entries: HashMap<String, (bool, Vec<Entry>)> = HashMap::with_capacity(lanes.len());
-        for (lane, id, op, kind, priority, scope, payload, mapping, not_before, enqueued_at) in found {
-            let (closed, prefix) = entries.entry(lane).or_default();
-            // The prefix ends at the first entry that is not due or not wanted.
-            if *closed || not_before > now || !want.wants(&scope, &kind) {
-                *closed = true;
-                continue;
-            }
-            let entry = Entry::new(EntryId(unsigned(id)), op, payload, timestamp(enqueued_at)?)
-                .kind(kind)
-                .scope(scope)
-                .mapping(mapping)
-                .priority(Priority::from_rank(u8::try_from(priority).unwrap_or(u8::MAX)));
-            prefix.push(entry);
+        picked.sort_unstable_by_key(|(_, head, priority, ..)| (*priority, *head));
+        let heads: Vec<i64> = picked.iter().map(|(_, head, ..)| *head).collect();
+        let found: Vec<Found> = sqlx::query_as(HEADS).bind(&heads).fetch_all(&mut *connection).await.map_err(wrap)?;
+        let mut entries: HashMap<i64, Vec<Entry>> = HashMap::with_capacity(found.len());
+        for (id, op, kind, priority, scope, payload, mapping, enqueued_at) in found {
+            entries.insert(id, vec![entry(id, op, kind, priority, scope, payload, mapping, enqueued_at)?]);
         }
-        let expires = now.saturating_add(micros(want.ttl.min(MAX_TTL)));
-        let (mut of, mut fences, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut leases, mut one_each) = (Vec::with_capacity(picked.len()), true);
-        for (text, deliveries, attempts, fence) in &picked {
-            let Some((_, prefix)) = entries.remove(text.as_str()).filter(|(_, prefix)| !prefix.is_empty()) else { continue };
-            one_each &= prefix.len() == 1;
-            for entry in &prefix {
-                of.push(text.as_str());
-                fences.push(*fence);
-                ids.push(i64::try_from(entry.id.0).unwrap_or(i64::MAX));
-            }
+        if want.entries > 1 {
+            self.add_behind(connection, &picked, want, now, &mut entries).await?;
+        }
+        let mut leases = Vec::with_capacity(picked.len());
+        for (text, head, _, fence, deliveries, attempts, ..) in &picked {
+            let entries = entries.remove(head).ok_or_else(|| damaged("the head of a lane is missing"))?;
             let lane = Lane::decode(text).ok_or_else(|| damaged("a lane does not parse"))?;
             let token = LeaseToken { lane, fence: unsigned(*fence) };
             let count = |number: i32| u32::try_from(number).unwrap_or(0);
-            leases.push(Lease::new(token, timestamp(expires)?, count(*deliveries) + 1, count(*attempts), prefix));
+            leases.push(Lease::new(token, timestamp(expires)?, count(*deliveries), count(*attempts), entries));
         }
-        let sql = if one_each { LEASE_ONE } else { LEASE };
-        sqlx::query(sql).bind(of).bind(fences).bind(ids).bind(expires).execute(connection).await.map_err(wrap)?;
         Ok(leases)
+    }
+
+    /// The entries behind the heads as far as they are due and wanted. The prefix ends at the first one that is not.
+    async fn add_behind(
+        &self,
+        connection: &mut PgConnection,
+        picked: &[Picked],
+        want: &Claim,
+        now: i64,
+        entries: &mut HashMap<i64, Vec<Entry>>,
+    ) -> Result<()> {
+        let wrap = |error| self.tables.failure(WHAT, error);
+        let long = || picked.iter().filter(|(.., more, _)| *more);
+        let (lanes, heads): (Vec<&str>, Vec<i64>) = long().map(|(lane, head, ..)| (lane.as_str(), *head)).unzip();
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        let limit = i64::try_from(want.entries - 1).unwrap_or(i64::MAX);
+        let found: Vec<FoundBehind> =
+            sqlx::query_as(BEHIND).bind(&lanes).bind(&heads).bind(limit).fetch_all(&mut *connection).await.map_err(wrap)?;
+        let mut closed: HashSet<i64> = HashSet::new();
+        let of_head: HashMap<i64, &str> = heads.into_iter().zip(lanes).collect();
+        let (mut of, mut ids) = (Vec::new(), Vec::new());
+        for (head, id, op, kind, priority, scope, payload, mapping, enqueued_at, not_before) in found {
+            if closed.contains(&head) || not_before > now || !want.wants(&scope, &kind) {
+                closed.insert(head);
+                continue;
+            }
+            if let (Some(prefix), Some(lane)) = (entries.get_mut(&head), of_head.get(&head)) {
+                prefix.push(entry(id, op, kind, priority, scope, payload, mapping, enqueued_at)?);
+                of.push(*lane);
+                ids.push(id);
+            }
+        }
+        if !ids.is_empty() {
+            sqlx::query(LEASE_MORE).bind(of).bind(ids).execute(connection).await.map_err(wrap)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn extend_on(&self, connection: &mut PgConnection, leases: &[LeaseToken], ttl: Duration) -> Result<Vec<LeaseToken>> {
@@ -136,6 +173,22 @@ impl PostgresQueue {
         sqlx::query(EXTEND).bind(held).bind(fences).bind(until).execute(connection).await.map_err(wrap)?;
         Ok(lost)
     }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the columns of a row")]
+fn entry(
+    id: i64,
+    op: String,
+    kind: String,
+    priority: i16,
+    scope: String,
+    payload: Vec<u8>,
+    mapping: String,
+    enqueued_at: i64,
+) -> Result<Entry> {
+    let priority = Priority::from_rank(u8::try_from(priority).unwrap_or(u8::MAX));
+    let entry = Entry::new(EntryId(unsigned(id)), op, payload, timestamp(enqueued_at)?);
+    Ok(entry.kind(kind).scope(scope).mapping(mapping).priority(priority))
 }
 
 pub(super) fn micros(duration: Duration) -> i64 {

@@ -17,16 +17,16 @@ const WHAT: &str = "could not enqueue";
 const REMEMBER: &str = "INSERT INTO crm_sync_queue_op AS known (op, known_until) SELECT op, $2 FROM unnest($1::text[]) AS new (op) \
     ON CONFLICT (op) DO UPDATE SET known_until = excluded.known_until WHERE known.known_until <= $3 \
     RETURNING op, nextval('crm_sync_queue_entry_id')";
-/// Op ids whose window is over, a bounded number per call.
+/// Op ids whose window is over, a bounded number per call: more than come with it, so that they do not become ever more.
 const FORGET: &str = "DELETE FROM crm_sync_queue_op WHERE ctid = ANY (ARRAY(\
-    SELECT ctid FROM crm_sync_queue_op WHERE known_until <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED))";
+    SELECT ctid FROM crm_sync_queue_op WHERE known_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
 /// Answers those that had a row before.
 const LANES: &str = "WITH put AS (INSERT INTO crm_sync_queue_lane AS lane \
-    (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at) \
-    SELECT new.lane, connection, entity, record, head, priority, scope, kind, not_before, not_before <= $10, not_before \
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::smallint[], $7::text[], $8::text[], $9::bigint[]) \
-        AS new (lane, connection, entity, record, head, priority, scope, kind, not_before) \
-    ON CONFLICT (lane) DO UPDATE SET fence = lane.fence \
+    (lane, connection, entity, record, head, priority, scope, kind, not_before, ready, ready_at, more) \
+    SELECT new.lane, connection, entity, record, head, priority, scope, kind, not_before, not_before <= $11, not_before, more \
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::smallint[], $7::text[], $8::text[], $9::bigint[], \
+        $10::boolean[]) AS new (lane, connection, entity, record, head, priority, scope, kind, not_before, more) \
+    ON CONFLICT (lane) DO UPDATE SET more = true \
     RETURNING lane.lane, xmax <> 0 AS existed, lane.leased, lane.leased_until) \
     SELECT lane, leased, leased_until FROM put WHERE existed";
 const TAILS: &str = "SELECT tail.lane, tail.id, tail.kind, tail.scope, tail.coalesce_by, tail.priority, tail.not_before \
@@ -45,6 +45,13 @@ const JOIN: &str = "UPDATE crm_sync_queue_entry AS entry SET priority = joined.p
 
 /// A lane that had a row, the ids that are leased, and until when.
 type HadRow = (String, Vec<i64>, i64);
+
+/// The first entry of a call for a lane, and whether there are more.
+struct First<'a> {
+    id: i64,
+    entry: &'a NewEntry,
+    more: bool,
+}
 
 /// What stands or will stand at the end of a lane.
 struct Tail {
@@ -91,7 +98,8 @@ impl PostgresQueue {
         let known_until = now.saturating_add(self.window);
         let accepted: Vec<(String, i64)> =
             sqlx::query_as(REMEMBER).bind(&ops).bind(known_until).bind(now).fetch_all(&mut *connection).await.map_err(wrap)?;
-        sqlx::query(FORGET).bind(now).execute(&mut *connection).await.map_err(wrap)?;
+        let forgotten = i64::try_from(entries.len().saturating_mul(2)).unwrap_or(i64::MAX).max(1_000);
+        sqlx::query(FORGET).bind(now).bind(forgotten).execute(&mut *connection).await.map_err(wrap)?;
         let mut ids: Vec<i64> = accepted.iter().map(|(_, id)| *id).collect();
         ids.sort_unstable();
         let mut accepted: HashSet<String> = accepted.into_iter().map(|(op, _)| op).collect();
@@ -103,9 +111,9 @@ impl PostgresQueue {
         }
 
         let lanes: Vec<String> = fresh.iter().map(|(_, entry)| entry.lane.encode()).collect();
-        let mut first: BTreeMap<&str, (i64, &NewEntry)> = BTreeMap::new();
+        let mut first: BTreeMap<&str, First<'_>> = BTreeMap::new();
         for ((lane, (_, entry)), id) in lanes.iter().zip(&fresh).zip(&ids) {
-            first.entry(lane).or_insert((*id, entry));
+            first.entry(lane).and_modify(|first| first.more = true).or_insert(First { id: *id, entry, more: false });
         }
         let found = self.lock_lanes(connection, &first, now).await?;
         let existing: HashMap<&str, &HadRow> = found.iter().map(|row| (row.0.as_str(), row)).collect();
@@ -180,18 +188,19 @@ impl PostgresQueue {
         Ok(outcome)
     }
 
-    async fn lock_lanes(&self, connection: &mut PgConnection, first: &BTreeMap<&str, (i64, &NewEntry)>, now: i64) -> Result<Vec<HadRow>> {
-        let column = |of: fn(&NewEntry) -> &str| first.values().map(|(_, entry)| of(entry)).collect::<Vec<&str>>();
+    async fn lock_lanes(&self, connection: &mut PgConnection, first: &BTreeMap<&str, First<'_>>, now: i64) -> Result<Vec<HadRow>> {
+        let column = |of: fn(&NewEntry) -> &str| first.values().map(|first| of(first.entry)).collect::<Vec<&str>>();
         sqlx::query_as(LANES)
             .bind(first.keys().copied().collect::<Vec<&str>>())
             .bind(column(|entry| &entry.lane.connection))
             .bind(column(|entry| entry.lane.entity.as_str()))
             .bind(column(|entry| &entry.lane.record))
-            .bind(first.values().map(|(id, _)| *id).collect::<Vec<i64>>())
-            .bind(first.values().map(|(_, entry)| i16::from(entry.priority.rank())).collect::<Vec<i16>>())
+            .bind(first.values().map(|first| first.id).collect::<Vec<i64>>())
+            .bind(first.values().map(|first| i16::from(first.entry.priority.rank())).collect::<Vec<i16>>())
             .bind(column(|entry| &entry.scope))
             .bind(column(|entry| &entry.kind))
-            .bind(first.values().map(|(_, entry)| entry.not_before.map_or(0, Timestamp::as_microsecond)).collect::<Vec<i64>>())
+            .bind(first.values().map(|first| first.entry.not_before.map_or(0, Timestamp::as_microsecond)).collect::<Vec<i64>>())
+            .bind(first.values().map(|first| first.more).collect::<Vec<bool>>())
             .bind(now)
             .fetch_all(connection)
             .await

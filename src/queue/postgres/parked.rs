@@ -81,6 +81,7 @@ impl PostgresQueue {
             .tables
             .bounded(WHAT, async {
                 let mut connection = self.tables.connection(WHAT).await?;
+                preamble(&self.tables, &mut connection, WHAT).await?;
                 bound!(PAGE, &page.filter)
                     .bind(page.after.map(|id| i64::try_from(id.0).unwrap_or(i64::MAX)))
                     .bind(i64::try_from(page.limit).unwrap_or(i64::MAX))
@@ -98,6 +99,7 @@ impl PostgresQueue {
             .tables
             .bounded(WHAT, async {
                 let mut connection = self.tables.connection(WHAT).await?;
+                preamble(&self.tables, &mut connection, WHAT).await?;
                 sqlx::query_as(CAUSES).fetch_all(&mut *connection).await.map_err(|error| self.tables.failure(WHAT, error))
             })
             .await?;

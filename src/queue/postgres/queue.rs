@@ -1,5 +1,7 @@
 //! The queue, and what the host sees of it.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -74,6 +76,8 @@ pub struct PostgresQueue {
     pub(super) tables: PostgresTables,
     pub(super) window: i64,
     pub(super) notify: bool,
+    /// For how many settles the long way is taken at once.
+    pub(super) long_ways: Arc<AtomicU32>,
 }
 
 pub(super) const CHANNEL: &str = "crm_sync_queue";
@@ -87,7 +91,12 @@ impl PostgresQueue {
     /// As [`PostgresQueue::new`], with options.
     pub fn with_options(pool: PgPool, host: Host, options: PostgresQueueOptions) -> Self {
         let window = i64::try_from(options.window.as_micros()).unwrap_or(i64::MAX / 4);
-        Self { tables: PostgresTables::new(pool, host, options.database, SCHEMA), window, notify: options.notify }
+        Self {
+            tables: PostgresTables::new(pool, host, options.database, SCHEMA),
+            window,
+            notify: options.notify,
+            long_ways: Arc::default(),
+        }
     }
 
     /// Makes or updates the tables. Does nothing if they are up to date; safe to call from several processes at once.
@@ -136,7 +145,7 @@ impl PostgresQueue {
         self.tables
             .bounded(WHAT, async {
                 let mut inner = self.tables.nested(connection, WHAT).await?;
-                let outcome = self.settle_on(&mut inner, outcomes).await?;
+                let outcome = self.settle_on(&mut inner, &outcomes).await?;
                 inner.commit().await.map_err(|error| self.tables.failure(WHAT, error))?;
                 Ok(outcome)
             })
@@ -188,7 +197,24 @@ impl Queue for PostgresQueue {
         if outcomes.is_empty() {
             return Ok(Vec::new());
         }
-        transaction!(self, "could not settle", |connection| self.settle_on(&mut connection, outcomes).await)
+        const WHAT: &str = "could not settle";
+        if self.may_be_short(&outcomes) {
+            let (transaction, done) = self
+                .tables
+                .bounded(WHAT, async {
+                    let mut transaction = self.tables.begin(WHAT).await?;
+                    let done = self.settle_short(&mut transaction, &outcomes).await?;
+                    Ok((transaction, done))
+                })
+                .await?;
+            if done {
+                self.tables.commit(transaction, WHAT).await?;
+                return Ok(vec![Settled::Applied; outcomes.len()]);
+            }
+            let undone = async { transaction.rollback().await.map_err(|error| self.tables.failure(WHAT, error)) };
+            self.tables.bounded(WHAT, undone).await?;
+        }
+        transaction!(self, WHAT, |connection| self.settle_on(&mut connection, &outcomes).await)
     }
 
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<Parked>> {

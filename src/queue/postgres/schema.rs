@@ -1,7 +1,7 @@
 //! The tables, and statements that several calls share.
 //!
 //! A lane has a row as long as it has entries or is frozen. The row holds what a claim looks at: the head's priority,
-//! scope and kind. A lane that can be claimed is `ready`; any other one becomes so at `ready_at` (lease, wait and the head's
+//! scope and kind; without `more` the head is its only entry, so that nobody has to look for others. A lane that can be claimed is `ready`; any other one becomes so at `ready_at` (lease, wait and the head's
 //! `not_before`, whichever is last). So a claim reads one index from its start and never passes over lanes that wait, however
 //! many they are.
 
@@ -14,7 +14,8 @@ use crate::sql::{PostgresSchema, PostgresTables, micros, wait_for_disk};
 pub(super) const SCHEMA: PostgresSchema = PostgresSchema {
     component: "queue",
     kind: ErrorKind::Queue,
-    steps: &["
+    steps: &[
+        "
         CREATE SEQUENCE crm_sync_queue_entry_id;
         CREATE SEQUENCE crm_sync_queue_fence;
         CREATE TABLE crm_sync_queue_lane (
@@ -79,7 +80,12 @@ pub(super) const SCHEMA: PostgresSchema = PostgresSchema {
         );
         CREATE INDEX crm_sync_queue_parked_group ON crm_sync_queue_parked (cause_group, id);
         CREATE INDEX crm_sync_queue_parked_record ON crm_sync_queue_parked (record);
-    "],
+    ",
+        "
+        ALTER TABLE crm_sync_queue_lane ADD COLUMN more boolean NOT NULL DEFAULT true;
+        DROP INDEX crm_sync_queue_lane_record;
+    ",
+    ],
 };
 
 const PREAMBLE: &str = concat!(
@@ -99,7 +105,7 @@ const BY_INDEX: &str = concat!(
     " || set_config('enable_seqscan', 'off', true)"
 );
 
-/// As [`preamble`], for a transaction that reads along the indexes.
+/// As [`preamble`], for a transaction of the queue's own, which reads along the indexes.
 pub(super) async fn preamble_by_index(tables: &PostgresTables, connection: &mut PgConnection, what: &str) -> Result<i64> {
     begin(tables, connection, what, BY_INDEX).await
 }
@@ -125,7 +131,7 @@ async fn begin(tables: &PostgresTables, connection: &mut PgConnection, what: &st
 /// afresh, without the waits and attempts of the one before.
 const REFRESH: &str = "UPDATE crm_sync_queue_lane AS lane SET head = head.id, \
     priority = coalesce(head.priority, lane.priority), scope = coalesce(head.scope, lane.scope), \
-    kind = coalesce(head.kind, lane.kind), not_before = coalesce(head.not_before, 0), \
+    kind = coalesce(head.kind, lane.kind), not_before = coalesce(head.not_before, 0), more = coalesce(head.more, false), \
     attempts = CASE WHEN $3 AND head.id IS DISTINCT FROM lane.head THEN 0 ELSE lane.attempts END, \
     wait_until = CASE WHEN $3 AND head.id IS DISTINCT FROM lane.head THEN 0 ELSE lane.wait_until END, \
     ready = head.id IS NOT NULL AND lane.frozen = 0 AND greatest(head.not_before, lane.leased_until, \
@@ -133,8 +139,9 @@ const REFRESH: &str = "UPDATE crm_sync_queue_lane AS lane SET head = head.id, \
     ready_at = CASE WHEN lane.frozen > 0 OR head.id IS NULL THEN 9223372036854775807 ELSE greatest(head.not_before, lane.leased_until, \
         CASE WHEN $3 AND head.id IS DISTINCT FROM lane.head THEN 0 ELSE lane.wait_until END) END \
     FROM unnest($1::text[]) AS wanted (lane) \
-    LEFT JOIN LATERAL (SELECT entry.id, entry.priority, entry.scope, entry.kind, entry.not_before FROM crm_sync_queue_entry AS entry \
-        WHERE entry.lane = wanted.lane ORDER BY entry.id LIMIT 1) AS head ON true \
+    LEFT JOIN LATERAL (SELECT entry.id, entry.priority, entry.scope, entry.kind, entry.not_before, \
+        EXISTS (SELECT FROM crm_sync_queue_entry AS other WHERE other.lane = wanted.lane AND other.id > entry.id) AS more \
+        FROM crm_sync_queue_entry AS entry WHERE entry.lane = wanted.lane ORDER BY entry.id LIMIT 1) AS head ON true \
     WHERE lane.lane = wanted.lane";
 /// Lanes with nothing to remember. $1: lanes.
 const DROP_EMPTY: &str = "DELETE FROM crm_sync_queue_lane AS lane \

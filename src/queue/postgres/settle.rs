@@ -1,6 +1,8 @@
 //! Ending leases.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use sqlx::postgres::PgConnection;
 
@@ -9,11 +11,22 @@ use crate::queue::entry::check_outcomes;
 use crate::queue::parked::Cause;
 use crate::queue::postgres::claim::{damaged, micros};
 use crate::queue::postgres::queue::PostgresQueue;
-use crate::queue::postgres::schema::{LockedLane, drop_empty, lock, preamble, refresh};
+use crate::queue::postgres::schema::{LockedLane, drop_empty, lock, preamble, preamble_by_index, refresh};
 use crate::queue::settle::{Settle, Settled, Then};
 
 const WHAT: &str = "could not settle";
 const DONE: &str = "DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[])";
+/// Lanes whose only entry is done: they go, without being locked or looked through first. Each is looked up by its name, however few
+/// the planner expects to find. A row that changes meanwhile is looked at again as it is then, so nothing that comes in is lost.
+const GONE: &str = "DELETE FROM crm_sync_queue_lane AS lane WHERE lane.ctid = ANY (ARRAY(\
+        SELECT found.place FROM unnest($1::text[]) AS held (lane) CROSS JOIN LATERAL (\
+            SELECT ctid AS place FROM crm_sync_queue_lane AS one WHERE one.lane = held.lane OFFSET 0) AS found)) \
+    AND NOT lane.more AND lane.frozen = 0 AND lane.leased_until > (date_part('epoch', clock_timestamp()) * 1000000)::bigint \
+    RETURNING lane.lane, lane.fence, lane.leased";
+/// Rows are not locked in the order of all others here, so nobody is waited for until the server finds a deadlock.
+const DO_NOT_WAIT: &str = "SELECT set_config('lock_timeout', '200', true)";
+/// For how many calls the short way is left alone after it was not one.
+const LONG_WAYS: u32 = 16;
 const PARK: &str = "WITH moved AS (DELETE FROM crm_sync_queue_entry WHERE id = ANY ($1::bigint[]) RETURNING *) \
     INSERT INTO crm_sync_queue_parked (id, lane, connection, entity, record, op, kind, priority, scope, payload, mapping, not_before, \
         enqueued_at, coalesce_by, cause, cause_group, attempts, parked_at, froze) \
@@ -46,10 +59,59 @@ struct Parking {
 }
 
 impl PostgresQueue {
-    pub(super) async fn settle_on(&self, connection: &mut PgConnection, outcomes: Vec<Settle>) -> Result<Vec<Settled>> {
+    /// Whether all of the outcomes may be of lanes that are empty afterwards.
+    pub(super) fn may_be_short(&self, outcomes: &[Settle]) -> bool {
+        let waits = self.long_ways.load(Ordering::Relaxed);
+        if waits > 0 {
+            self.long_ways.store(waits - 1, Ordering::Relaxed);
+            return false;
+        }
+        outcomes.iter().all(|outcome| outcome.done > 0)
+    }
+
+    /// Settles all outcomes if each ends the only entry of its lane. With `false` the transaction is of no use: settle in another
+    /// one, the long way.
+    pub(super) async fn settle_short(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> Result<bool> {
         check_outcomes(outcomes.len())?;
-        let wrap = |error| self.tables.failure(WHAT, error);
+        preamble_by_index(&self.tables, connection, WHAT).await?;
+        let done = self.drop_done(connection, outcomes).await.or_else(|error| {
+            let code = error.as_database_error().and_then(|error| error.code());
+            if matches!(code.as_deref(), Some("55P03" | "40P01")) { Ok(false) } else { Err(self.tables.failure(WHAT, error)) }
+        })?;
+        if !done {
+            self.long_ways.store(LONG_WAYS, Ordering::Relaxed);
+        }
+        Ok(done)
+    }
+
+    async fn drop_done(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> sqlx::Result<bool> {
+        sqlx::query(DO_NOT_WAIT).execute(&mut *connection).await?;
+        let texts: Vec<String> = outcomes.iter().map(|outcome| outcome.token.lane.encode()).collect();
+        let lanes: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let gone: Vec<(String, i64, Vec<i64>)> = sqlx::query_as(GONE).bind(lanes).fetch_all(&mut *connection).await?;
+        let mut fences: HashMap<&str, i64> = HashMap::with_capacity(gone.len());
+        fences.extend(gone.iter().map(|(lane, fence, _)| (lane.as_str(), *fence)));
+        // Each token once, and the right one.
+        let held = |(outcome, text): (&Settle, &String)| {
+            let fence = fences.remove(text.as_str());
+            fence.is_some_and(|fence| u64::try_from(fence) == Ok(outcome.token.fence))
+        };
+        if !outcomes.iter().zip(&texts).all(held) {
+            return Ok(false);
+        }
+        let ids: Vec<i64> = gone.iter().flat_map(|(.., leased)| leased).copied().collect();
+        sqlx::query(DONE).bind(ids).execute(connection).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn settle_on(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> Result<Vec<Settled>> {
+        check_outcomes(outcomes.len())?;
         preamble(&self.tables, connection, WHAT).await?;
+        self.settle_locked(connection, outcomes).await
+    }
+
+    async fn settle_locked(&self, connection: &mut PgConnection, outcomes: &[Settle]) -> Result<Vec<Settled>> {
+        let wrap = |error| self.tables.failure(WHAT, error);
         let texts: Vec<String> = outcomes.iter().map(|outcome| outcome.token.lane.encode()).collect();
         let names: Vec<&str> = texts.iter().map(String::as_str).collect();
         let locked = lock(connection, &names).await.map_err(wrap)?;
@@ -59,19 +121,15 @@ impl PostgresQueue {
         let mut work = Work::default();
         let mut settled = Vec::with_capacity(outcomes.len());
         for (outcome, text) in outcomes.iter().zip(&names) {
-            let held = open.get(text).is_some_and(|row| u64::try_from(row.1) == Ok(outcome.token.fence) && row.2 > now);
-            match open.remove(text).filter(|_| held) {
-                Some(row) => {
-                    work.add(row, outcome, now)?;
-                    settled.push(Settled::Applied);
-                }
-                None => settled.push(Settled::LeaseLost),
-            }
-            if !held && let Some(row) = locked.iter().find(|row| row.0 == **text) {
-                // A stale token does not spend the lane: a good one may follow in the same call.
-                if !work.lanes.iter().any(|lane| lane == *text) {
-                    open.insert(text, row);
-                }
+            // A stale token does not spend the lane: a good one may follow in the same call.
+            let held = |row: &&LockedLane| u64::try_from(row.1) == Ok(outcome.token.fence) && row.2 > now;
+            if let Entry::Occupied(row) = open.entry(text)
+                && held(row.get())
+            {
+                work.add(row.remove(), outcome, now)?;
+                settled.push(Settled::Applied);
+            } else {
+                settled.push(Settled::LeaseLost);
             }
         }
         work.write(connection, now).await.map_err(wrap)?;

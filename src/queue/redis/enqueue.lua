@@ -3,8 +3,8 @@
 -- op, mapping and payload. Op ids of one call differ. Answers the number of the write, then per entry 0 for an op id that is
 -- known, the id of a new entry, or the id of the joined one as a negative number.
 local ops, window, runs = P .. 'ops', tonumber(ARGV[3]), tonumber(ARGV[4])
-local old = redis.call('ZRANGEBYSCORE', ops, '-inf', num(now), 'LIMIT', 0, 1000)
-if #old > 0 then redis.call('ZREM', ops, unpack(old)) end
+-- More than come with it, so that they do not become ever more.
+send('ZREM', ops, redis.call('ZRANGEBYSCORE', ops, '-inf', num(now), 'LIMIT', 0, math.max(1000, #ARGV)))
 local id = tonumber(redis.call('HGET', meta, 'id') or '0')
 local stamp, till = num(now), num(now + window)
 local lanes, names, count = {}, {}, 0

@@ -387,8 +387,7 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
         let mut filter = ParkedFilter::all().record(subject.record.clone());
         filter.connection.clone_from(&subject.connection);
         filter.entity.clone_from(&subject.entity);
-        let mut total = self.take(&filter, false).await?;
-        let mut cursor = 0;
+        let (mut total, mut cursor) = (0, 0);
         loop {
             let lanes = if let (Some(connection), Some(entity)) = (&subject.connection, &subject.entity) {
                 vec![Lane::new(connection.clone(), entity.clone(), subject.record.clone()).encode()]
@@ -404,9 +403,11 @@ impl<C: RedisConnection> Queue for RedisQueue<C> {
                 total += erased;
             }
             if cursor == 0 {
-                return Ok(total);
+                break;
             }
         }
+        // Last: what somebody parked until its lease was lost just now.
+        Ok(total + self.take(&filter, false).await?)
     }
 
     async fn now(&self) -> Result<Timestamp> {

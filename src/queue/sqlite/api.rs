@@ -25,6 +25,9 @@ use crate::sql::{Database, QUEUE, SqliteOptions, Synchronous};
 /// many rows as it hands out, however many lanes wait. Store time is the host's wall clock: if it jumps back, leases and waits
 /// last that much longer; if it jumps ahead they end early, which the fencing tokens make harmless.
 ///
+/// A file that is deleted, moved or replaced while it is open is a loud [`crate::error::ErrorKind::Queue`] that is not retried
+/// (on Unix), never an empty queue; see [`SqliteQueue::generation`] for one that is gone at the next start.
+///
 /// Clones share the connection. With a store on the same file see `SqliteStore::queue`.
 #[derive(Clone, Debug)]
 pub struct SqliteQueue {
@@ -71,6 +74,15 @@ impl SqliteQueue {
         self.database.migrate(QUEUE).await
     }
 
+    /// A mark the file got when its first tables were made. A host that keeps it elsewhere and gives it back in
+    /// [`SqliteOptions::generation`] is told, also after its own restart, when the file was replaced by an empty one.
+    ///
+    /// # Errors
+    /// As all calls of a queue.
+    pub async fn generation(&self) -> Result<String> {
+        self.database.generation(QUEUE).await
+    }
+
     /// Enqueues within a transaction of the host's on the same file: the entries are there exactly if the host's own data is.
     /// The transaction should be an immediate one; it is neither committed nor rolled back here. Blocks the thread.
     ///
@@ -88,12 +100,12 @@ impl SqliteQueue {
         what: &'static str,
         work: impl FnOnce(&Connection, i64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.database.run(move |connection, host| in_transaction(connection, host, what, work)).await
+        self.database.run_at_leisure(QUEUE, move |connection, host| in_transaction(connection, host, what, work)).await
     }
 
     async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection, i64) -> Result<T> + Send + 'static) -> Result<T> {
         self.database
-            .run(move |connection, host| {
+            .run(QUEUE, move |connection, host| {
                 let transaction = connection.transaction().map_err(|error| failure(READ, error))?;
                 work(&transaction, host.now().as_microsecond())
             })
@@ -122,19 +134,6 @@ fn in_transaction<T>(
     Ok(answer)
 }
 
-/// Runs a claim whose commit moves no pages of the log into the database: in a large one that takes longer than the claim. The
-/// next enqueue, settle or extension does it, so the log grows by the claims between two of them at most.
-fn without_checkpoint<T>(connection: &mut Connection, claim: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-    const PRAGMA: &str = "wal_autocheckpoint";
-    // SQLite's own default.
-    const PAGES: u32 = 1_000;
-    connection.pragma_update(None, PRAGMA, 0).map_err(|error| failure("could not claim", error))?;
-    let answer = claim(connection);
-    // What was claimed is claimed, whatever becomes of the setting.
-    let _ = connection.pragma_update(None, PRAGMA, PAGES);
-    answer
-}
-
 /// Settles within an open transaction; the outcomes in order.
 pub(crate) fn settle_in(connection: &Connection, outcomes: &[Settle], now: i64) -> Result<Vec<Settled>> {
     settling::settle(connection, outcomes, now).map_err(|error| failure("could not settle", error))
@@ -157,14 +156,12 @@ impl Queue for SqliteQueue {
         let want = want.clone();
         const WHAT: &str = "could not claim";
         self.database
-            .run(move |connection, host| {
+            .run(QUEUE, move |connection, host| {
                 // Polling an idle queue must not make its workers wait for each other.
                 if !claim::any(connection, host.now().as_microsecond()).map_err(|error| failure(READ, error))? {
                     return Ok(Vec::new());
                 }
-                without_checkpoint(connection, |connection| {
-                    in_transaction(connection, host, WHAT, |connection, now| claim::claim(connection, &want, now))
-                })
+                in_transaction(connection, host, WHAT, |connection, now| claim::claim(connection, &want, now))
             })
             .await
     }

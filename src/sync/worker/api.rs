@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
@@ -52,6 +52,11 @@ impl Worker {
     /// # Errors
     /// Those of the queue. What was claimed by then comes back when its leases end.
     pub async fn step(&self) -> Result<Report> {
+        self.round(&AtomicBool::new(false)).await
+    }
+
+    /// One round, in which no write is begun once `stopping` is set.
+    async fn round(&self, stopping: &AtomicBool) -> Result<Report> {
         let inner = &*self.inner;
         let (limit, skipped) = {
             let gate = inner.gate();
@@ -69,7 +74,7 @@ impl Worker {
         let mut out: HashSet<LeaseToken> = leases.iter().map(|lease| lease.token.clone()).collect();
         let (jobs, foreign) = self.jobs(leases);
         self.settle_foreign(foreign, &mut out, &mut report).await?;
-        let mut running = pin!(stream::iter(jobs).map(|job| self.work(job)).buffer_unordered(limit));
+        let mut running = pin!(stream::iter(jobs).map(|job| self.work(job, stopping)).buffer_unordered(limit));
         let mut next = running.next();
         loop {
             // The work is polled first: while it goes on at once no time passes.
@@ -103,11 +108,12 @@ impl Worker {
         struct Life<'a> {
             shutdown: BoxFuture<'a, ()>,
             wakeups: Option<BoxStream<'static, ()>>,
+            stopping: Arc<AtomicBool>,
             idle: bool,
             over: bool,
         }
-        self.inner.stopping.store(false, Ordering::SeqCst);
-        let life = Life { shutdown: shutdown.boxed(), wakeups: self.inner.queue.wakeups(), idle: false, over: false };
+        let life =
+            Life { shutdown: shutdown.boxed(), wakeups: self.inner.queue.wakeups(), stopping: Arc::default(), idle: false, over: false };
         stream::unfold(life, move |mut life| async move {
             if life.over {
                 return None;
@@ -125,11 +131,12 @@ impl Worker {
                     return None;
                 }
             }
-            let mut step = self.step().boxed();
+            let stopping = Arc::clone(&life.stopping);
+            let mut step = self.round(&stopping).boxed();
             let outcome = match select(&mut life.shutdown, &mut step).await {
                 Either::Left(_) => {
                     life.over = true;
-                    self.inner.stopping.store(true, Ordering::SeqCst);
+                    stopping.store(true, Ordering::SeqCst);
                     step.await
                 }
                 Either::Right((outcome, _)) => outcome,
@@ -214,14 +221,13 @@ impl Worker {
     }
 
     /// Works one job and settles it.
-    async fn work(&self, job: Job) -> Result<Outcome> {
+    async fn work(&self, job: Job, stopping: &AtomicBool) -> Result<Outcome> {
         let inner = &*self.inner;
         let tokens: Vec<LeaseToken> = job.leases.iter().map(|lease| lease.token.clone()).collect();
         // Another job of this round may have been told to wait.
         let paused = inner.gate().paused(inner.host.monotonic());
         let waits = job.leases.iter().flat_map(|lease| &lease.entries).any(|entry| paused.contains(&entry.scope));
-        let mut outcome =
-            if waits || inner.stopping.load(Ordering::SeqCst) { Outcome::released(&job.leases) } else { job.run(inner).await? };
+        let mut outcome = if waits || stopping.load(Ordering::SeqCst) { Outcome::released(&job.leases) } else { job.run(inner).await? };
         outcome.tokens = tokens;
         let settled = inner.queue.settle(std::mem::take(&mut outcome.settles)).await?;
         outcome.lost += settled.iter().filter(|settled| **settled == Settled::LeaseLost).count();

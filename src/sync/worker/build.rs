@@ -1,7 +1,6 @@
 //! Putting a worker together.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -159,7 +158,6 @@ impl WorkerBuilder {
             credential_pause: self.credential_pause,
             observer: self.observer,
             gate: Mutex::new(Gate::new(self.concurrency)),
-            stopping: AtomicBool::new(false),
         };
         Ok(Worker { inner: Arc::new(inner) })
     }

@@ -1,7 +1,6 @@
 //! What the parts of a worker share.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +26,6 @@ pub(super) struct Inner {
     pub(super) poll: Duration,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) gate: Mutex<Gate>,
-    pub(super) stopping: AtomicBool,
 }
 
 impl Inner {
