@@ -38,7 +38,7 @@ const MAPPINGS: &str = r#"{
 
 /// How the CRM tells what happened.
 enum Tells {
-    Stream(StreamLog, Mutex<String>),
+    Stream(Box<StreamLog>, Mutex<String>),
     HubSpot(Arc<OwnWrites>),
     Pipedrive,
 }
@@ -98,7 +98,7 @@ async fn salesforce() -> Side {
     let log = StreamLog::cometd(&crm, &lead, StreamOptions::new()).wait(Duration::from_secs(1));
     let mark = log.mark().await.unwrap();
     let sync = world.sync("salesforce", Arc::new(crm), "Lead", Origin::new().client("this-sync")).await;
-    Side { world, sync, tells: Tells::Stream(log, Mutex::new(mark)), names: ["Title", "Phone"], object: "Lead" }
+    Side { world, sync, tells: Tells::Stream(Box::new(log), Mutex::new(mark)), names: ["Title", "Phone"], object: "Lead" }
 }
 
 async fn hubspot() -> Side {

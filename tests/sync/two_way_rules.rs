@@ -87,13 +87,15 @@ impl Table {
         self.state.lock().unwrap()
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "the tests write their rows in place")]
     pub(super) fn put(&self, id: &str, change: Fields, kind: ChangeKind) -> Change {
-        self.put_as(id, change, kind, self.host.now())
+        self.put_as(id, &change, kind, self.host.now())
     }
 
     /// A record that shows from then on.
+    #[allow(clippy::needless_pass_by_value, reason = "the tests write their rows in place")]
     pub(super) fn put_at(&self, id: &str, change: Fields, at: Timestamp) {
-        self.put_as(id, change, ChangeKind::Created, at);
+        self.put_as(id, &change, ChangeKind::Created, at);
     }
 
     /// Changes a record without a stamp or an event.
@@ -101,11 +103,11 @@ impl Table {
         self.state().rows.get_mut(id).unwrap().fields.merge(change);
     }
 
-    fn put_as(&self, id: &str, change: Fields, kind: ChangeKind, now: Timestamp) -> Change {
+    fn put_as(&self, id: &str, change: &Fields, kind: ChangeKind, now: Timestamp) -> Change {
         let mut state = self.state();
         let row = state.rows.entry(id.to_owned()).or_insert_with(|| Row { fields: empty(), version: 0, at: now });
         let before = (row.at, id.to_owned());
-        for (name, value) in &change {
+        for (name, value) in change {
             let value = value.as_str().filter(|_| self.trims).map_or_else(|| value.clone(), |text| json!(text.trim()));
             row.fields.insert(name, value);
         }
