@@ -439,7 +439,7 @@ async fn changes_go_on_exactly_and_stand_still_at_the_end() {
     let client = connect(config(&server));
     let row = |id: &str, at: &str, deleted: bool| json!({"attributes": {"type": "Lead"}, "Id": id, "Email": "x", "SystemModstamp": at, "CreatedDate": "2026-01-01T00:00:00.000+0000", "IsDeleted": deleted});
     let page = |rows: Vec<Value>| json_body(200, json!({"totalSize": rows.len(), "done": true, "records": rows}).to_string());
-    let select = "SELECT Email, Id, SystemModstamp, IsDeleted, CreatedDate FROM Lead";
+    let select = "SELECT Email, Id, SystemModstamp, IsDeleted, MasterRecordId, ConvertedContactId, CreatedDate FROM Lead";
     let order = "ORDER BY SystemModstamp, Id LIMIT 2000";
     let ask = |condition: &str| {
         Mock::given(path("/prefix/services/data/v68.0/queryAll")).and(query_param("q", format!("{select}{condition} {order}")))
