@@ -9,8 +9,9 @@
 //! Both CRMs are the sandbox in this process. People edit on all three sides, one field on two sides at once; each plan is shown,
 //! carried out, and followed by the next one until nothing is left to write.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its user")]
+#![allow(clippy::print_stderr, reason = "a program speaks to its user")]
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,13 @@ const MAPPINGS: &str = r#"{
     "email": "email", "first": "firstname", "last": "lastname", "company": "company",
     "title": {"field": "jobtitle", "owner": "ours"}, "phone": {"field": "phone", "owner": "theirs"}}}
 }"#;
+
+/// A line for whoever reads; nobody may.
+macro_rules! say {
+    ($($part:tt)*) => {
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    };
+}
 
 /// One CRM: who reads what changed in it, and who keeps it in step.
 struct Side {
@@ -135,7 +143,7 @@ async fn run(policy: &Policy, json: bool) -> Result<()> {
         if json {
             plans.push(serde_json::to_value(plan).map_err(|_| Error::internal("the plan is not JSON"))?);
         } else {
-            println!("round {round}: {plan}");
+            say!("round {round}: {plan}");
         }
         Ok(())
     };
@@ -151,8 +159,8 @@ async fn run(policy: &Policy, json: bool) -> Result<()> {
     let lead = id(world.sandbox.records("Lead"), "Email", "ada@example.org", "Id")?;
     let contact = id(world.sandbox.hubspot_records("contacts"), "email", "ada@example.org", "hs_object_id")?;
     if !json {
-        println!("Edits: the host's title of Ada is Countess and her company Analytical Engines; in Salesforce she is a Programmer of");
-        println!("Babbage & Co with a telephone; in HubSpot her first name is Augusta Ada.\n");
+        say!("Edits: the host's title of Ada is Countess and her company Analytical Engines; in Salesforce she is a Programmer of");
+        say!("Babbage & Co with a telephone; in HubSpot her first name is Augusta Ada.\n");
     }
     world.people.put("1", fields(json!({"title": "Countess", "company": "Analytical Engines"}))?);
     world.clock.advance(Duration::from_secs(1));
@@ -172,12 +180,12 @@ async fn run(policy: &Policy, json: bool) -> Result<()> {
     if json {
         let written = [first, second, third];
         let whole = json!({"plans": plans, "written": written, "leads": leads, "contacts": contacts, "ada": ada, "waiting": waiting});
-        println!("{whole}");
+        say!("{whole}");
         return Ok(());
     }
-    println!("{leads} leads and {contacts} contacts; written {first}, then {second}, then {third}: at rest. Ada: {ada}");
+    say!("{leads} leads and {contacts} contacts; written {first}, then {second}, then {third}: at rest. Ada: {ada}");
     if !waiting.is_empty() {
-        println!("Waiting for a person: {}", waiting.join(", "));
+        say!("Waiting for a person: {}", waiting.join(", "));
     }
     Ok(())
 }
