@@ -19,6 +19,7 @@ use crm_sync::model::Entity;
 use crm_sync::queue::{Claim, Lane, NewEntry, Queue, Settle, Settled, SqliteQueue};
 use crm_sync::store::{SqliteOptions, Synchronous};
 
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 use crate::servers::Server;
 
 const KIND: &str = "CRM_SYNC_WORKER_KIND";
