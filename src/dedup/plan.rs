@@ -147,8 +147,8 @@ impl Plan {
         records.iter().fold(0_u32, |sum, record| self.row(*record).iter().step_by(16).fold(sum, |sum, cell| sum ^ *cell))
     }
 
-    /// The pairs of one piece whose leading record is `wanted`, the smaller number first. A pair that shares keys of several passes comes with the
-    /// first of them, only neighbours in large blocks may come again. `ahead` is told of records that will come soon.
+    /// The pairs of one piece whose leading record is `wanted`, the smaller number first. A pair that shares keys of several passes
+    /// comes with the first of them, only neighbours in large blocks may come again. `ahead` is told of records that will come soon.
     pub(super) fn visit(
         &self,
         piece: usize,

@@ -1,9 +1,9 @@
 //! The tables, and statements that several calls share.
 //!
-//! A lane has a row as long as it has entries or is frozen. The row holds what a claim looks at: the head's priority,
-//! scope and kind; without `more` the head is its only entry, so that nobody has to look for others. A lane that can be claimed is `ready`; any other one becomes so at `ready_at` (lease, wait and the head's
-//! `not_before`, whichever is last). So a claim reads one index from its start and never passes over lanes that wait, however
-//! many they are.
+//! A lane has a row as long as it has entries or is frozen. The row holds what a claim looks at: the head's priority, scope and
+//! kind; without `more` the head is its only entry, so that nobody has to look for others. A lane that can be claimed is `ready`;
+//! any other one becomes so at `ready_at` (lease, wait and the head's `not_before`, whichever is last). So a claim reads one index
+//! from its start and never passes over lanes that wait, however many they are.
 
 use jiff::Timestamp;
 use sqlx::postgres::PgConnection;
